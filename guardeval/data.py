@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 from guardeval.values import value
 
-__all__ = ["Judged", "Outcome", "Sample", "Step", "Target", "Usage", "Verdict", "Vote"]
+__all__ = ["Judged", "Outcome", "Sample", "Step", "Target", "Usage", "Verdict", "Vote", "Voters"]
 
 
 class Target(StrEnum):
@@ -73,9 +73,32 @@ class Step:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
+class Usage:
+    """What one sample took, over all its requests. Sums of unknown parts are None."""
+
+    requests: int = 0
+    cached: int = 0
+    latency: float | None = None  # seconds, summed over requests
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost: float | None = None  # US dollars
+
+
+class Voters(StrEnum):
+    """Who cast the votes of a verdict. Only models and draws answer one question side by side, so only they can disagree."""
+
+    MODELS = "models"  # members of an ensemble
+    DRAWS = "draws"  # answers of one model to one question
+    STAGES = "stages"  # of a cascade, as far as it went
+    POLICIES = "policies"  # one question a policy
+
+
+@value
 class Vote:
-    """What one member of an ensemble, or one draw, said; ``label`` and ``score`` as in :class:`Verdict`."""
+    """What one member of an ensemble, or one draw, said; ``label``, ``score``, ``policies``, ``steps`` and ``raw`` as in
+    :class:`Verdict`. ``weight`` is what the vote counted for, ``usage`` what the member took where it was measured.
+    """
 
     member: str
     outcome: Outcome
@@ -83,6 +106,9 @@ class Vote:
     score: float | None = None
     policies: frozenset[str] = _NONE
     weight: float = 1.0
+    steps: tuple[Step, ...] = ()
+    raw: str = ""
+    usage: Usage | None = None
 
 
 @value
@@ -105,24 +131,16 @@ class Verdict:
     score_source: str | None = None
     notes: tuple[str, ...] = ()  # e.g. "untrained for this target", "answer repeats the sample"
     readings: Mapping[str, bool | None] | None = None
+    voters: Voters | None = None  # who cast ``votes``
+    mean_score: float | None = None  # mean of the heard voters' scores, where all of them have one
 
     def __post_init__(self) -> None:
         if (self.label is None) == (self.outcome is Outcome.PARSED):
             raise ValueError(f"a verdict has a label exactly when it is parsed, not {self.outcome} with {self.label!r}")
         if self.score is not None and not 0.0 <= self.score <= 1.0:
             raise ValueError(f"a score is a probability in [0, 1], not {self.score!r}")
-
-
-@value
-class Usage:
-    """What one sample took, over all its requests. Sums of unknown parts are None."""
-
-    requests: int = 0
-    cached: int = 0
-    latency: float | None = None  # seconds, summed over requests
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    cost: float | None = None  # US dollars
+        if self.votes and self.voters is None:
+            raise ValueError("a verdict with votes says who cast them: voters=Voters.MODELS, …")
 
 
 @value

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from guardeval.data import Judged, Outcome, Target
+from guardeval.data import Judged, Outcome, Target, Verdict, Voters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,7 @@ _CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 _NAN = float("nan")
 _EMPTY = hashlib.blake2b(digest_size=8)
 _MOST_SETS = 4096
+_SIDE_BY_SIDE = (Voters.MODELS, Voters.DRAWS)
 
 # column → code of its type, as the struct module and numpy name it
 _COLUMNS: Mapping[str, str] = {
@@ -44,6 +45,9 @@ _COLUMNS: Mapping[str, str] = {
     "tokens_in": "d",  # nan unknown
     "tokens_out": "d",  # nan unknown
     "cost": "d",  # US dollars, nan unknown
+    "members": "i",  # models or draws that were asked to vote, 0 where none was
+    "heard": "i",  # of these, with a verdict
+    "votes_for": "i",  # of these, positive
 }
 _PACK = struct.Struct("<" + "".join(_COLUMNS.values())).pack
 _NUMPY = {name: {"q": "i8", "i": "i4", "b": "i1", "d": "f8"}[code] for name, code in _COLUMNS.items()}
@@ -59,7 +63,8 @@ def cluster_of(prompt: str) -> int:
 class Judgements(Sequence[Judged]):
     """Judged samples of one task, in source order. Columns (numpy, one value a sample) are attributes: see ``_COLUMNS``.
 
-    ``policy_names`` gives the bits of the policy columns. ``read`` returns sample ``i``, usually from the run folder.
+    ``policy_names`` gives the bits of the policy columns. ``read`` returns sample ``i``, usually from the run folder;
+    ``stream`` all of them in order, where that is quicker than one by one.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Judgements(Sequence[Judged]):
         ids: Sequence[str],
         categories: Sequence[str | None],
         read: Callable[[int], Judged],
+        stream: Callable[[], Iterator[Judged]] | None = None,
     ) -> None:
         self.target = target
         self.policy_names = tuple(policy_names)
@@ -77,6 +83,7 @@ class Judgements(Sequence[Judged]):
         self.categories = categories
         self._columns = columns
         self._read = read
+        self._stream = stream
 
     if TYPE_CHECKING:
         row: NDArray[np.int64]
@@ -96,6 +103,9 @@ class Judgements(Sequence[Judged]):
         tokens_in: NDArray[np.float64]
         tokens_out: NDArray[np.float64]
         cost: NDArray[np.float64]
+        members: NDArray[np.int32]
+        heard: NDArray[np.int32]
+        votes_for: NDArray[np.int32]
     else:
 
         def __getattr__(self, name: str) -> Any:
@@ -116,7 +126,7 @@ class Judgements(Sequence[Judged]):
         return self._read(range(len(self))[i])
 
     def __iter__(self) -> Iterator[Judged]:
-        return map(self._read, range(len(self)))
+        return self._stream() if self._stream is not None else map(self._read, range(len(self)))
 
     @classmethod
     def of(
@@ -145,7 +155,7 @@ class Collector:
             raise ValueError(f"{len(self.policy_names)} policies: at most 63 fit one run")
         self._bit = {name: 1 << i for i, name in enumerate(self.policy_names)}
         self._known_bits: dict[frozenset[str], int] = {}  # a run has a handful of different sets
-        self._rows = bytearray()  # packed: 89 bytes a sample
+        self._rows = bytearray()  # packed: 101 bytes a sample
         self._ids: list[str] = []
         self._categories: list[str | None] = []
 
@@ -184,12 +194,13 @@ class Collector:
             _NAN if usage.tokens_in is None else usage.tokens_in,
             _NAN if usage.tokens_out is None else usage.tokens_out,
             _NAN if usage.cost is None else usage.cost,
+            *(_counted(verdict) if verdict.votes else _NO_VOTES),
         )
         self._ids.append(sample.id)
         self._categories.append(sample.category)
 
-    def judgements(self, read: Callable[[int], Judged]) -> Judgements:
-        """All samples in source order; ``read(i)`` must return the i-th in that order."""
+    def judgements(self, read: Callable[[int], Judged], stream: Callable[[], Iterator[Judged]] | None = None) -> Judgements:
+        """All samples in source order; ``read(i)`` must return the i-th in that order, ``stream()`` all in that order."""
         import numpy as np
 
         table = np.frombuffer(bytes(self._rows), np.dtype([(name, f"<{code}") for name, code in _NUMPY.items()]))
@@ -199,4 +210,15 @@ class Collector:
             order = np.argsort(rows, kind="stable")
             columns = {name: column[order] for name, column in columns.items()}
             ids, categories = [ids[i] for i in order], [categories[i] for i in order]
-        return Judgements(self.target, self.policy_names, columns, ids, categories, read)
+        return Judgements(self.target, self.policy_names, columns, ids, categories, read, stream)
+
+
+_NO_VOTES = (0, 0, 0)
+
+
+def _counted(verdict: Verdict) -> tuple[int, int, int]:
+    """Voters asked, heard, and for the positive class, where they answered one question side by side."""
+    if verdict.voters not in _SIDE_BY_SIDE:
+        return _NO_VOTES
+    labels = [vote.label for vote in verdict.votes]
+    return len(labels), len(labels) - labels.count(None), labels.count(True)

@@ -154,7 +154,7 @@ class SampleLog:
         if not self._ordered:
             self._sort()
         self._part.replace(self.path)
-        return self.collector.judgements(_Reader(self.path).read)
+        return _judgements(self.collector, self.path)
 
     def _sort(self) -> None:
         """Copy the lines in source order; answers come back in any order."""
@@ -175,6 +175,16 @@ class SampleLog:
     def abandon(self) -> None:
         self._file.close()
         self._part.unlink(missing_ok=True)
+
+
+def _lines(path: Path) -> Iterator[tuple[Judged, int]]:
+    with path.open("rb", _BUFFER) as f:
+        for number, line in enumerate(f, 1):
+            yield judged_from_line(line, lambda number=number: f"{path}:{number}")  # type: ignore[misc]
+
+
+def _judgements(collector: Collector, path: Path) -> Judgements:
+    return collector.judgements(_Reader(path).read, lambda: (judged for judged, _ in _lines(path)))
 
 
 class _Reader:
@@ -207,15 +217,13 @@ class TaskRecord:
 
     def lines(self) -> Iterator[tuple[Judged, int]]:
         """Judged samples and their clusters, streaming. A half-written last line is an error that names it."""
-        with self.samples.open("rb", _BUFFER) as f:
-            for number, line in enumerate(f, 1):
-                yield judged_from_line(line, lambda number=number: f"{self.samples}:{number}")  # type: ignore[misc]
+        return _lines(self.samples)
 
     def judgements(self) -> Judgements:
         collector = Collector(self.target, self.policy_names)
         for judged, cluster in self.lines():
             collector.add(judged, cluster)
-        return collector.judgements(_Reader(self.samples).read)
+        return _judgements(collector, self.samples)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from guardeval.contracts import Exchange, Finish, Frame, Prompt, Sampling
-from guardeval.data import Judged, Outcome, Sample, Step, Target, Usage, Verdict, Vote
+from guardeval.data import Judged, Outcome, Sample, Step, Target, Usage, Verdict, Vote, Voters
 from guardeval.errors import DataError
 
 __all__ = ["LineWriter", "judged_from_line"]
@@ -130,7 +130,7 @@ class LineWriter:
         own["id"] = sample.id
         own["score"] = verdict.score
         own["cluster"] = cluster
-        own["usage"] = (usage.requests, usage.cached, usage.latency, usage.tokens_in, usage.tokens_out, usage.cost)
+        own["usage"] = _usage_record(usage)
         if verdict.score_source is not None:
             own["score_source"] = verdict.score_source
         if verdict.readings is not None:
@@ -138,7 +138,11 @@ class LineWriter:
         if verdict.notes:
             own["notes"] = verdict.notes
         if verdict.votes:
-            own["votes"] = [_vote_record(v) for v in verdict.votes]
+            texts = {} if self.redact else {e.completion.text: i for i, e in enumerate(exchanges)}
+            own["voters"] = verdict.voters
+            own["votes"] = [_vote_record(v, texts, self.redact) for v in verdict.votes]
+            if verdict.mean_score is not None:
+                own["mean_score"] = verdict.mean_score
         if self.redact:
             own["steps"] = [[s.name, ""] for s in verdict.steps]
             return own
@@ -227,11 +231,13 @@ def judged_from_line(line: bytes, where: Callable[[], str] = lambda: "samples fi
             score=own["score"],
             policies=frozenset(own["policies"]),
             steps=tuple(Step(*s) for s in own["steps"]),
-            votes=tuple(_vote(v) for v in own.get("votes", ())),
+            votes=tuple(_vote(v, record["resps"]) for v in own.get("votes", ())),
             raw=raw if raw is not None else (record["resps"][-1][0] if record["resps"] else ""),
             score_source=own.get("score_source"),
             notes=tuple(own.get("notes", ())),
             readings=own.get("readings"),
+            voters=Voters(own["voters"]) if "voters" in own else None,
+            mean_score=own.get("mean_score"),
         )
         return Judged(sample, verdict, Usage(*own["usage"])), int(own["cluster"])
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
@@ -242,8 +248,9 @@ def _text(value: Any, doc: Mapping[str, Any]) -> str:
     return str(doc[value["column"]]) if isinstance(value, dict) else str(value)
 
 
-def _vote_record(vote: Vote) -> dict[str, Any]:
-    return {
+def _vote_record(vote: Vote, texts: Mapping[str, int], redact: bool) -> dict[str, Any]:
+    """``raw`` is the place in ``resps`` where the same words stand, or the words themselves."""
+    record: dict[str, Any] = {
         "member": vote.member,
         "outcome": vote.outcome,
         "label": vote.label,
@@ -251,9 +258,21 @@ def _vote_record(vote: Vote) -> dict[str, Any]:
         "policies": sorted(vote.policies),
         "weight": vote.weight,
     }
+    if vote.steps:
+        record["steps"] = [[s.name, "" if redact else s.text] for s in vote.steps]
+    if vote.raw and not redact:
+        record["raw"] = texts.get(vote.raw, vote.raw)
+    if vote.usage is not None:
+        record["usage"] = _usage_record(vote.usage)
+    return record
 
 
-def _vote(record: Mapping[str, Any]) -> Vote:
+def _usage_record(usage: Usage) -> tuple[int | float | None, ...]:
+    return (usage.requests, usage.cached, usage.latency, usage.tokens_in, usage.tokens_out, usage.cost)
+
+
+def _vote(record: Mapping[str, Any], answers: Sequence[Sequence[str]]) -> Vote:
+    raw = record.get("raw", "")
     return Vote(
         record["member"],
         Outcome(record["outcome"]),
@@ -261,4 +280,7 @@ def _vote(record: Mapping[str, Any]) -> Vote:
         record["score"],
         frozenset(record["policies"]),
         record["weight"],
+        tuple(Step(*s) for s in record.get("steps", ())),
+        answers[raw][0] if isinstance(raw, int) else raw,
+        Usage(*record["usage"]) if "usage" in record else None,
     )

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import Literal
 
 from guardeval.contracts import Asker, Case
-from guardeval.data import Outcome, Step, Target, Verdict, Vote
+from guardeval.data import Outcome, Step, Target, Verdict, Vote, Voters
 from guardeval.errors import ModelError, ModelUnusable
 from guardeval.policies import PolicySet
 from guardeval.solvers.asking import Asking
@@ -116,6 +116,7 @@ def _combined(case: Case, names: Sequence[str], answers: Sequence[Verdict]) -> V
         "\n\n".join(f"[{name}]\n{a.raw}" for name, a in zip(names, answers, strict=False)),
         None if score is None else "tokens",
         tuple(f"{name}: {note}" for name, a in zip(names, answers, strict=False) for note in a.notes),
+        voters=Voters.POLICIES,
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardeval.contracts import Completion, Exchange, Frame, Prompt, Request, Sampling, Turn
-from guardeval.data import Judged, Outcome, Step, Target, Usage, Vote
+from guardeval.data import Judged, Outcome, Step, Target, Usage, Vote, Voters
 from guardeval.errors import DataError
 from guardeval.judged import cluster_of
 from guardeval.sample_lines import LineWriter, judged_from_line
@@ -37,7 +37,11 @@ def test_a_line_gives_the_sample_and_verdict_back(prompt, answer, thought, respo
     )  # fmt: skip
     verdict = a_verdict(
         False, raw=answer, score=0.25, score_source="tokens", steps=(Step("Intent", thought),), notes=("n",),
-        votes=(Vote("a", Outcome.PARSED, True, 0.5, frozenset({"illegal"}), 2.0),), readings={"paper": None},
+        votes=(
+            Vote("a", Outcome.PARSED, True, 0.5, frozenset({"illegal"}), 2.0, (Step("Intent", thought),), answer, Usage(1, 0, 0.25)),
+            Vote("b", Outcome.FAILED, raw="no server"),
+        ),
+        voters=Voters.MODELS, mean_score=0.5, readings={"paper": None},
     )  # fmt: skip
     judged = Judged(sample, verdict, Usage(1, 0, 0.5, 3, 2, None))
     line = write(judged, [exchange(Prompt(Frame("a"), prompt), answer)])

@@ -34,7 +34,7 @@ def judgements_of(
     unknown, none = np.full(n, np.nan), np.zeros(n, np.int64)
     missing = OUTCOMES.index(Outcome.UNPARSEABLE)
     given: dict[str, Any] = {
-        "index": np.arange(n),
+        "row": np.arange(n),
         "gold": gold,
         "label": label,
         "outcome": np.where(label < 0, missing, OUTCOMES.index(Outcome.PARSED)).astype(np.int8),
@@ -43,7 +43,7 @@ def judgements_of(
         "cluster": np.arange(n),
         "paper": np.full(n, -2, np.int8),
         "requests": np.ones(n, np.int32),
-        **dict.fromkeys(("cached", "steps"), none.astype(np.int32)),
+        **dict.fromkeys(("cached", "steps", "members", "heard", "votes_for"), none.astype(np.int32)),
         **dict.fromkeys(("latency", "tokens_in", "tokens_out", "cost"), unknown),
     }
     for name, column in columns.items():
