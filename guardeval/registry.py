@@ -13,13 +13,15 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+from guardeval.contracts import Solver
 from guardeval.errors import ConfigError, PluginError, did_you_mean
 
-__all__ = ["KINDS", "Registry", "build", "changed_options", "configuration", "owner", "parse_options"]
+__all__ = ["KINDS", "Registry", "build", "changed_options", "configuration", "owner", "parse_options", "solver_field"]
 
 KINDS = ("tasks", "solvers", "scorers", "models", "trainers", "optimizers")
 
@@ -66,7 +68,21 @@ class Registry:
 
     def build(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """An instance of the plugin, its constructor fed with ``options`` (text values are read by annotation)."""
-        return build(self.load(kind, name), options or {}, f"{kind[:-1]} {name!r}")
+        return build(self.load(kind, name), options or {}, f"{kind[:-1]} {name!r}", self)
+
+    def name_of(self, kind: str, cls: type) -> str:
+        """The name that a class is registered under, else ``package.module:Class``, which means the same."""
+        value = f"{cls.__module__}:{cls.__qualname__}"
+        return next((name for name, entry in self.entries(kind).items() if entry.value == value), value)
+
+
+def solver_field(name: str) -> Any:
+    """The default of a solver's field that holds another solver, by name: plugins do not import each other."""
+    return dataclasses.field(default_factory=partial(_installed_solver, name))
+
+
+def _installed_solver(name: str) -> Any:
+    return Registry().build("solvers", name)
 
 
 def owner(entry: EntryPoint) -> str:
@@ -88,19 +104,23 @@ def _import(kind: str, value: str, what: str) -> Any:
     return found
 
 
-def build(cls: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
+def build(cls: Callable[..., Any], options: Mapping[str, Any], what: str, registry: Registry | None = None) -> Any:
     """``cls(**options)`` with text values converted by the constructor's annotations.
 
+    An option annotated ``Solver`` takes a solver's name, or a mapping with ``solver:`` and its options;
+    ``inner.skip=intent`` is an option of the solver in ``inner``.
     Raises :class:`ConfigError` that names the option, what it takes, and the nearest known name.
     """
     parameters = inspect.signature(cls).parameters
     hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__dict__.get("__init__", cls))
+    registry = registry or Registry()
     kwargs: dict[str, Any] = {}
-    for key, value in options.items():
+    for key, value in _nested(cls, options, what).items():
         name = key.replace("-", "_")
         if name not in parameters:
             raise ConfigError(f"{what} has no option {key!r}{did_you_mean(name, parameters)}")
-        kwargs[name] = _convert(value, hints.get(name, str), f"{what}: option {key}={value!r}")
+        hint, option = hints.get(name, str), f"{what}: option {key}={value!r}"
+        kwargs[name] = _solver(value, option, registry) if hint is Solver else _convert(value, hint, option)
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in kwargs]
     if missing:
         raise ConfigError(f"{what} needs {', '.join(f'{n}=…' for n in missing)}")
@@ -110,6 +130,40 @@ def build(cls: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any
         if isinstance(e, ConfigError):
             raise
         raise ConfigError(f"{what}: {e}") from e
+
+
+def _nested(cls: Callable[..., Any], options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """``inner=a, inner.b=c`` → ``inner={"solver": "a", "b": "c"}``; the default's name where no inner solver is named."""
+    out = {key: value for key, value in options.items() if "." not in key}
+    for key, value in options.items():
+        name, dot, rest = key.partition(".")
+        if not dot:
+            continue
+        outer = name.replace("-", "_")
+        held = out.get(outer, _default_solver(cls, outer))
+        if held is None:
+            raise ConfigError(f"{what} has no option {key!r}: {name!r} holds no solver, so it has no options of its own")
+        held = {"solver": held} if isinstance(held, str) else dict(held)
+        out[outer] = {**held, rest: value}
+    return out
+
+
+def _default_solver(cls: Callable[..., Any], name: str) -> str | None:
+    fields = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+    made = getattr(fields.get(name), "default_factory", None)
+    return str(made.args[0]) if isinstance(made, partial) and made.func is _installed_solver else None
+
+
+def _solver(value: Any, what: str, registry: Registry) -> Any:
+    if isinstance(value, str):
+        return registry.build("solvers", value)
+    if isinstance(value, Mapping):
+        if not isinstance(value.get("solver"), str):
+            raise ConfigError(f"{what}: a solver's name, or a mapping with `solver:` and its options, is wanted")
+        return registry.build("solvers", value["solver"], {k: v for k, v in value.items() if k != "solver"})
+    if isinstance(value, Solver):
+        return value
+    raise ConfigError(f"{what}: a solver's name, or a mapping with `solver:` and its options, is wanted")
 
 
 def _convert(value: Any, hint: Any, what: str) -> Any:
@@ -199,6 +253,8 @@ def _plain(value: Any) -> Any:
         return sorted(items) if isinstance(value, (set, frozenset)) else items
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, Solver) and not isinstance(value, type):
+        return {"solver": Registry().name_of("solvers", type(value)), **configuration(value)}
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
@@ -221,7 +277,7 @@ def _split(pair: str) -> list[str]:
     parts: list[str] = []
     for piece in pair.split(","):
         key, equals, _ = piece.partition("=")
-        if parts and not (equals and key.strip().replace("-", "_").isidentifier()):
+        if parts and not (equals and key.strip().replace("-", "_").replace(".", "_").isidentifier()):
             parts[-1] += "," + piece
         else:
             parts.append(piece)

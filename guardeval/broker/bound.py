@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from guardeval.broker.counters import Estimate
@@ -14,7 +14,7 @@ from guardeval.data import Usage
 if TYPE_CHECKING:
     from guardeval.broker.broker import Broker
 
-__all__ = ["Bound", "SampleAsker"]
+__all__ = ["Bound", "SampleAsker", "usage_of"]
 
 _N = TypeVar("_N", int, float)
 
@@ -102,18 +102,22 @@ class SampleAsker:
 
     def usage(self) -> Usage:
         """Sums over the exchanges; a sum of which a part is unknown is None."""
-        exchanges = self.exchanges
-        if len(exchanges) == 1:
-            e = exchanges[0]
-            return Usage(1, int(e.cached), e.latency, e.completion.tokens_in, e.completion.tokens_out, e.cost)
-        return Usage(
-            len(exchanges),
-            sum(e.cached for e in exchanges),
-            sum(e.latency for e in exchanges),
-            _sum(e.completion.tokens_in for e in exchanges),
-            _sum(e.completion.tokens_out for e in exchanges),
-            _sum(e.cost for e in exchanges),
-        )
+        return usage_of(self.exchanges)
+
+
+def usage_of(exchanges: Sequence[Exchange]) -> Usage:
+    """Sums over exchanges; a sum of which a part is unknown is None."""
+    if len(exchanges) == 1:
+        e = exchanges[0]
+        return Usage(1, int(e.cached), e.latency, e.completion.tokens_in, e.completion.tokens_out, e.cost)
+    return Usage(
+        len(exchanges),
+        sum(e.cached for e in exchanges),
+        sum(e.latency for e in exchanges),
+        _sum(e.completion.tokens_in for e in exchanges),
+        _sum(e.completion.tokens_out for e in exchanges),
+        _sum(e.cost for e in exchanges),
+    )
 
 
 def _sum(values: Iterable[_N | None]) -> _N | None:
