@@ -19,10 +19,15 @@ MODEL_FILE = "guardeval-model.yaml"
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model as the user names it: ``embedded/char``, ``openai_compatible/qwen3``, ``./folder``; and its ``-M`` options."""
+    """A model as the user names it: ``embedded/char``, ``openai_compatible/qwen3``, ``./folder``; and its ``-M`` options.
+
+    ``solver``: a way of its own to be asked, with its options; None where it is asked as the others are.
+    """
 
     name: str
     args: Mapping[str, Any] = field(default_factory=dict)
+    solver: str | None = None
+    solver_args: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_model(spec: ModelSpec, registry: Registry) -> Model | BatchModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +15,13 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Protocol
 
 from guardeval.broker import Broker, BudgetSpent, Counters, Estimate, default_cache_path
-from guardeval.contracts import BatchModel, Case, Model, Solver
+from guardeval.contracts import Case, Solver
 from guardeval.data import Judged, Outcome, Sample, Target, Verdict
 from guardeval.errors import ConfigError, DataError, GuardevalError, ModelError, ModelUnusable, PluginError
 from guardeval.judged import OUTCOMES, Judgements
 from guardeval.models import ModelSpec, build_model
+from guardeval.panel import is_combining
+from guardeval.party import Party, Seat
 from guardeval.policies import PolicySet, load_policies
 from guardeval.registry import Registry
 from guardeval.results import assemble_head, assemble_results, assemble_run_record, group_specs
@@ -26,8 +29,11 @@ from guardeval.runs import RunFolder, SampleLog
 from guardeval.scoring import DEFAULT_SCORERS, checked_scorer, score_task
 from guardeval.settings import Settings
 from guardeval.task import TaskIndex
+from guardeval.voting import Combiner
 
 if TYPE_CHECKING:
+    from guardeval.broker import Bound
+    from guardeval.panel import BoundPanel
     from guardeval.task import Rows, Selection, Task
 
 __all__ = ["Plan", "Progress", "Run", "TaskRun", "dry_run", "plan", "run", "run_all", "run_each"]
@@ -75,6 +81,7 @@ class Run:
     results: Mapping[str, Any]
     tasks: Mapping[str, TaskRun]
     counters: Counters
+    combined: bool = False  # all models of the settings in one run
 
     @property
     def never_heard(self) -> int:
@@ -91,9 +98,8 @@ class Plan:
     selection: Selection
     rows: Mapping[str, Rows]
     policies: PolicySet
-    solver: Solver
     scorers: Mapping[str, Mapping[str, Any]]  # task → name → scorer
-    models: tuple[tuple[ModelSpec, Model | BatchModel], ...]
+    parties: tuple[Party, ...]  # a run each
 
 
 def plan(settings: Settings, registry: Registry | None = None) -> Plan:
@@ -102,21 +108,41 @@ def plan(settings: Settings, registry: Registry | None = None) -> Plan:
     selection = TaskIndex(settings.include_path, registry).select(settings.task)
     selection = _of_target(selection, settings.target)
     policies = load_policies(settings.policies)
-    solver = registry.build("solvers", settings.solver, settings.solver_args)
-    if not isinstance(solver, Solver):
-        raise PluginError(f"solver {settings.solver!r} has no solve(case, model)")
-    models = tuple((spec, build_model(spec, registry)) for spec in settings.model)
-    for spec, model in models:
+    parties = _parties(settings, registry)
+    for seat in (seat for party in parties for seat in party.seats):
         for task in selection.tasks:
-            if task.target not in model.traits.targets:
-                can = ", ".join(sorted(model.traits.targets))
-                raise ConfigError(f"model {spec.name!r} cannot be asked for {task.target} (task {task.name}); it judges {can}")
+            if task.target not in seat.model.traits.targets:
+                can = ", ".join(sorted(seat.model.traits.targets))
+                asked = f"model {seat.spec.name!r} cannot be asked for {task.target} (task {task.name})"
+                raise ConfigError(f"{asked}; it judges {can}")
     scorers = {task.name: _scorers(settings.scorer or task.scorers or DEFAULT_SCORERS, registry) for task in selection.tasks}
     rows = {
         task.name: task.open(settings.data, limit=settings.limit, seed=settings.seed, only=settings.samples or None)
         for task in selection.tasks
     }
-    return Plan(settings, registry, selection, rows, policies, solver, scorers, models)
+    return Plan(settings, registry, selection, rows, policies, scorers, parties)
+
+
+def _parties(settings: Settings, registry: Registry) -> tuple[Party, ...]:
+    """Who is asked in which run: a solver that combines takes all models together, any other one model a run."""
+    solver = _solver(settings.solver, settings.solver_args, registry)
+    seats = []
+    for spec in settings.model:
+        own = None if spec.solver is None else _solver(spec.solver, spec.solver_args, registry)
+        seats.append(Seat(spec, build_model(spec, registry), own))
+    if is_combining(solver):
+        party = Party(tuple(seats), settings.solver, solver)
+        if isinstance(solver, Combiner):
+            solver.check(party.names)
+        return (party,)
+    return tuple(Party((s,), s.spec.solver or settings.solver, s.solver or solver) for s in seats)
+
+
+def _solver(name: str, options: Mapping[str, Any], registry: Registry) -> Solver:
+    solver = registry.build("solvers", name, options)
+    if not isinstance(solver, Solver):
+        raise PluginError(f"solver {name!r} has no solve(case, model)")
+    return solver
 
 
 def _of_target(selection: Selection, target: Target | None) -> Selection:
@@ -138,22 +164,28 @@ def _scorers(names: Sequence[str], registry: Registry) -> dict[str, Any]:
 def run(
     task: str | Sequence[str],
     solver: str = "direct",
-    model: str | ModelSpec | Mapping[str, Any] = "embedded",
+    model: str | ModelSpec | Mapping[str, Any] | Sequence[Any] = "embedded",
     *,
     registry: Registry | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Run:
-    """Run tasks with one model; keyword arguments are the flags of ``guardeval run`` (see :class:`Settings`).
+    """Run tasks with one model, or with several that the solver combines.
 
-    Returns the finished run, which lies in its folder too. Raises a :class:`~guardeval.errors.GuardevalError` for what
-    is wrong before the first request and when no request can succeed.
+    Keyword arguments are the flags of ``guardeval run`` (see :class:`Settings`). Returns the finished run, which lies in its
+    folder too. Raises a :class:`~guardeval.errors.GuardevalError` for what is wrong before the first request and when no
+    request can succeed.
     """
-    given = {"name": model.name, "args": model.args} if isinstance(model, ModelSpec) else model
-    parsed = Settings.from_mapping({"task": task, "solver": solver, "model": given, **settings}, "guardeval.run")
-    if len(parsed.model) != 1:
-        raise ConfigError(f"guardeval.run takes one model, not {len(parsed.model)}; call it once a model, or use run_all")
-    return run_all(parsed, registry, progress)[0]
+    given = [model] if isinstance(model, (str, ModelSpec, Mapping)) else list(model)
+    models = [dataclasses.asdict(m) if isinstance(m, ModelSpec) else m for m in given]
+    parsed = Settings.from_mapping({"task": task, "solver": solver, "model": models, **settings}, "guardeval.run")
+    resolved = plan(parsed, registry)
+    if len(resolved.parties) != 1:
+        raise ConfigError(
+            f"guardeval.run takes one model, not {len(parsed.model)}, unless the solver combines them (ensemble, cascade); "
+            "call it once a model, or use run_all"
+        )
+    return next(_run_plan(resolved, progress))
 
 
 def run_all(settings: Settings, registry: Registry | None = None, progress: Progress | None = None) -> list[Run]:
@@ -162,16 +194,20 @@ def run_all(settings: Settings, registry: Registry | None = None, progress: Prog
 
 
 def run_each(settings: Settings, registry: Registry | None = None, progress: Progress | None = None) -> Iterator[Run]:
-    """One run a model, each as soon as it is finished; none after one that was interrupted or stopped.
+    """One run a model, each as soon as it is finished; none after one that was interrupted or stopped. A solver that
+    combines makes one run of them all.
 
     ``max_cost`` is the limit of all of them together.
     """
-    resolved = plan(settings, registry)
+    yield from _run_plan(plan(settings, registry), progress)
+
+
+def _run_plan(resolved: Plan, progress: Progress | None) -> Iterator[Run]:
     for rows in resolved.rows.values():
         rows.count()  # reads every row: what is wrong with one, of any task, is said before anything is asked
     spent = 0.0
-    for spec, model in resolved.models:
-        done = _run_one(resolved, spec, model, progress or _Silent(), spent)
+    for party in resolved.parties:
+        done = _run_one(resolved, party, progress or _Silent(), spent)
         yield done
         if done.status != "complete":
             return
@@ -182,19 +218,19 @@ def dry_run(settings: Settings, registry: Registry | None = None) -> dict[str, E
     """What a run would send, by model, without sending it."""
     resolved = plan(settings, registry)
     out: dict[str, Estimate] = {}
-    for i, (spec, model) in enumerate(resolved.models, 1):
-        name = spec.name if spec.name not in out else f"{spec.name} ({i})"
-        out[name] = asyncio.run(_count(resolved, spec, model))
+    for i, party in enumerate(resolved.parties, 1):
+        name = party.name if party.name not in out else f"{party.name} ({i})"
+        out[name] = asyncio.run(_count(resolved, party))
     return out
 
 
-async def _count(resolved: Plan, spec: ModelSpec, model: Model | BatchModel) -> Estimate:
+async def _count(resolved: Plan, party: Party) -> Estimate:
     async with _broker(resolved.settings, dry=True) as broker:
-        bound = broker.bind(model, spec.name)
+        bound = party.bind(broker)
         for task in resolved.selection.tasks:
             for sample in resolved.rows[task.name]:
                 with contextlib.suppress(ModelError):
-                    await resolved.solver.solve(Case(sample, task.target, resolved.policies), bound.asker())
+                    await party.solver.solve(Case(sample, task.target, resolved.policies), bound.asker())
         return broker.estimate
 
 
@@ -204,20 +240,21 @@ def _broker(settings: Settings, dry: bool = False, spent: float = 0.0) -> Broker
     return Broker(cache=cache, max_connections=settings.max_connections, max_cost=left, dry=dry)
 
 
-def _run_one(resolved: Plan, spec: ModelSpec, model: Model | BatchModel, progress: Progress, spent: float) -> Run:
+def _run_one(resolved: Plan, party: Party, progress: Progress, spent: float) -> Run:
     settings = resolved.settings
     started = datetime.now()
-    folder = RunFolder(Path(settings.output_path), "+".join(map(_short, settings.task)), settings.solver, spec.name, started)
-    state = _State(resolved, folder, progress, spent)
+    tasks = "+".join(map(_short, settings.task))
+    folder = RunFolder(Path(settings.output_path), tasks, party.solver_name, party.name, started)
+    state = _State(resolved, party, folder, progress, spent)
     try:
         with _few_collections():
-            asyncio.run(_ask_all(state, spec, model))
+            asyncio.run(_ask_all(state))
     except KeyboardInterrupt:
         state.status = "interrupted"
     except BaseException:
         state.abandon()
         raise
-    return _finish(state, spec, model, started)
+    return _finish(state, started)
 
 
 @contextlib.contextmanager
@@ -243,6 +280,7 @@ class _State:
     """What has been heard so far; outlives the event loop, so that an interrupted run keeps it."""
 
     resolved: Plan
+    party: Party
     folder: RunFolder
     progress: Progress
     spent: float = 0.0  # US dollars, by earlier models of the same command
@@ -257,11 +295,11 @@ class _State:
         self.folder.discard()
 
 
-async def _ask_all(state: _State, spec: ModelSpec, model: Model | BatchModel) -> None:
+async def _ask_all(state: _State) -> None:
     resolved = state.resolved
     async with _broker(resolved.settings, spent=state.spent) as broker:
         state.counters = broker.counters
-        bound = broker.bind(model, spec.name)
+        bound = state.party.bind(broker)
         for task in resolved.selection.tasks:
             rows = resolved.rows[task.name]
             log = state.folder.samples(task.name, task.target, resolved.policies.names, resolved.settings.redact)
@@ -275,9 +313,9 @@ async def _ask_all(state: _State, spec: ModelSpec, model: Model | BatchModel) ->
                 return
 
 
-async def _ask(state: _State, task: Task, samples: Iterator[Sample], bound: Any, log: SampleLog) -> None:
+async def _ask(state: _State, task: Task, samples: Iterator[Sample], bound: Bound | BoundPanel, log: SampleLog) -> None:
     """Workers over one iterator, not a task a sample: a hundred thousand rows stay as light as one."""
-    solver, policies, progress = state.resolved.solver, state.resolved.policies, state.progress
+    solver, policies, progress = state.party.solver, state.resolved.policies, state.progress
 
     async def work() -> None:
         for sample in samples:
@@ -321,8 +359,8 @@ def _unheard(error: Exception, case: Case, solver: Solver) -> Verdict:
     raise PluginError(said) from error
 
 
-def _finish(state: _State, spec: ModelSpec, model: Model | BatchModel, started: datetime) -> Run:
-    resolved = state.resolved
+def _finish(state: _State, started: datetime) -> Run:
+    resolved, party = state.resolved, state.party
     judged = {name: log.close() for name, log in state.logs.items()}
     total = sum(len(j) for j in judged.values())
     if state.status == "complete" and not total:
@@ -330,7 +368,7 @@ def _finish(state: _State, spec: ModelSpec, model: Model | BatchModel, started: 
         raise DataError(f"no labelled sample in {', '.join(r.source for r in resolved.rows.values())}: nothing was asked")
     if state.status == "complete" and all((j.outcome == OUTCOMES.index(Outcome.FAILED)).all() for j in judged.values()):
         state.folder.discard()
-        said = f"model {spec.name!r} was never heard: all {total} samples failed"
+        said = f"model {party.name!r} was never heard: all {total} samples failed"
         raise ModelUnusable(f"{said}, the first with: {state.first_error}")
     runs: dict[str, TaskRun] = {}
     broken: GuardevalError | None = None
@@ -344,13 +382,13 @@ def _finish(state: _State, spec: ModelSpec, model: Model | BatchModel, started: 
             metrics, better = score_task(judged[task.name], {})
         metrics = {"name": task.name, "alias": task.title, "target": str(task.target), **metrics}
         runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better)
-    head = assemble_head(resolved, spec, model, runs, state.counters, state.status, started, datetime.now())
+    head = assemble_head(resolved, party, runs, state.counters, state.status, started, datetime.now())
     metrics = {name: r.metrics for name, r in runs.items()}
     directions = {name: r.higher_is_better for name, r in runs.items()}
     results = assemble_results(head, group_specs(resolved), metrics, directions)
-    state.folder.write_run(assemble_run_record(resolved, spec, model, runs, head, state.folder.date))
+    state.folder.write_run(assemble_run_record(resolved, party, runs, head, state.folder.date))
     state.folder.write_results(results)
     if broken is not None:
         again = f"the answers are kept: `guardeval score {quote(str(state.folder.path))} --scorer …` scores them without asking"
         raise type(broken)(f"{broken}; {again}") from broken
-    return Run(state.folder.path, resolved.settings, state.status, results, runs, state.counters)
+    return Run(state.folder.path, resolved.settings, state.status, results, runs, state.counters, party.combined)

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import guardeval
-from guardeval.contracts import BatchModel, Model
+from guardeval.contracts import Solver
 from guardeval.data import Outcome
-from guardeval.judged import OUTCOMES
+from guardeval.judged import OUTCOMES, Judgements
 from guardeval.models import MODEL_FILE, ModelSpec
+from guardeval.party import Party
 from guardeval.policies import VERBOSITIES
-from guardeval.registry import changed_options, configuration
+from guardeval.registry import configuration
 from guardeval.runs import StoredRun, environment
 from guardeval.scoring import GroupSpec, group_results
+from guardeval.voting import Combiner
 
 if TYPE_CHECKING:
     from guardeval.broker import Counters
@@ -48,8 +50,7 @@ def assemble_results(
 
 def assemble_head(
     plan: Plan,
-    spec: ModelSpec,
-    model: Model | BatchModel,
+    party: Party,
     runs: Mapping[str, TaskRun],
     counters: Counters,
     status: str,
@@ -64,26 +65,19 @@ def assemble_head(
         "n-shot": dict.fromkeys(runs, 0),
         "n-samples": {name: _counts(r) for name, r in runs.items()},
         "config": {
-            "model": spec.name,
-            "model_args": dict(configuration(model)),
-            "model_notices": list(model.traits.notices),
-            "solver": settings.solver,
-            "solver_args": configuration(plan.solver),
-            "solver_label": labelled(settings.solver, plan.solver),
+            **party.config(),
             "policies": plan.policies.source,
             "limit": settings.limit,
             "seed": settings.seed,
         },
         "status": status,
-        "notices": notices(plan, model, runs, status),
+        "notices": notices(plan, party, runs, status),
         "usage": asdict(counters),
         "date": started.timestamp(),
         "start_time": started.isoformat(),
         "end_time": ended.isoformat(),
         "total_evaluation_time_seconds": (ended - started).total_seconds(),
-        "model_source": spec.name.partition("/")[0],
-        "model_name": spec.name,
-        "model_name_sanitized": spec.name.replace("/", "__"),
+        **model_names(party.name),
         "environment": environment(),
     }
 
@@ -92,13 +86,9 @@ def group_specs(plan: Plan) -> list[GroupSpec]:
     return [GroupSpec(g.name, g.title, tuple(g.tasks), dict(g.paper_sizes)) for g in plan.selection.groups]
 
 
-def labelled(name: str, plugin: object) -> str:
-    """A plugin's name with the options that are not at their defaults: ``multistep skip=intent,harms``."""
-    return " ".join([name, *(f"{k}={_shown(v)}" for k, v in changed_options(plugin).items())])
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+def model_names(name: str) -> dict[str, str]:
+    """lm-eval's three keys for the model's name."""
+    return {"model_source": name.partition("/")[0], "model_name": name, "model_name_sanitized": name.replace("/", "__")}
 
 
 def _config(run: TaskRun, status: str) -> dict[str, Any]:
@@ -136,7 +126,7 @@ def _counts(run: TaskRun) -> dict[str, Any]:
     }
 
 
-def notices(plan: Plan, model: Model | BatchModel, runs: Mapping[str, TaskRun], status: str) -> list[str]:
+def notices(plan: Plan, party: Party, runs: Mapping[str, TaskRun], status: str) -> list[str]:
     """What a reader must know before believing a number; shown above every table."""
     out = []
     waiting = [t.name for t in plan.selection.tasks if t.name not in runs]
@@ -147,15 +137,22 @@ def notices(plan: Plan, model: Model | BatchModel, runs: Mapping[str, TaskRun], 
         out.append(
             f"stopped at --max_cost: the numbers cover the samples heard so far; a higher limit goes on from there{left}"
         )
-    if model.traits.classifies:
+    if party.classifies:
+        models = "the models only classify: their" if len(party.seats) > 1 else "the model only classifies: its"
         out.append(
-            f"the model only classifies: its verdicts do not depend on the prompt of solver {plan.settings.solver!r}, "
+            f"{models} verdicts do not depend on the prompt of solver {party.solver_name!r}, "
             "so a contrast of prompts on it is not applicable"
         )
-    out.extend(model.traits.notices)
+    out.extend(party.notices)
     for name, r in runs.items():
         out.extend(_task_notices(name, r))
+        out.extend(f"{name}: {notice}" for notice in solver_notices(party.solver, r.judged))
     return out
+
+
+def solver_notices(solver: Solver, judged: Judgements) -> list[str]:
+    """What a solver that combines has to say about its numbers."""
+    return list(solver.notices(judged)) if isinstance(solver, Combiner) else []
 
 
 def _task_notices(name: str, run: TaskRun) -> list[str]:
@@ -193,10 +190,10 @@ def _first_error(run: TaskRun) -> str:
 
 
 def assemble_run_record(
-    plan: Plan, spec: ModelSpec, model: Model | BatchModel, runs: Mapping[str, TaskRun], head: Mapping[str, Any], date: str
+    plan: Plan, party: Party, runs: Mapping[str, TaskRun], head: Mapping[str, Any], date: str
 ) -> dict[str, Any]:
     """``run.yaml``: the settings under their flags' names, and a ``record`` of what ran that ``--config`` passes over."""
-    settings = _from_anywhere(plan.settings.to_mapping(), spec, model)
+    settings = _from_anywhere(plan.settings.to_mapping(), party)
     record = {
         "guardeval": guardeval.__version__,
         "date": date,
@@ -205,15 +202,22 @@ def assemble_run_record(
         "policies_sha256": hashlib.sha256(plan.policies.text.encode()).hexdigest(),
         "tasks": {name: _task_record(plan, name, r) for name, r in runs.items()},
         "groups": [{**asdict(g), "tasks": list(g.tasks)} for g in group_specs(plan)],
-        "solver": {"name": plan.settings.solver, **configuration(plan.solver)},
-        "model": {"name": spec.name, "identity": dict(model.identity), "classifies": model.traits.classifies},
+        **recorded_party(party),
         "head": dict(head),
     }
     plain: dict[str, Any] = json.loads(json.dumps({**settings, "record": record}, default=str))
     return plain
 
 
-def _from_anywhere(settings: dict[str, Any], spec: ModelSpec, model: Model | BatchModel) -> dict[str, Any]:
+def recorded_party(party: Party) -> dict[str, Any]:
+    """Who was asked, as ``record`` states it."""
+    return {
+        "solver": {"name": party.solver_name, **configuration(party.solver)},
+        "model": {"name": party.name, "identity": party.identity, "classifies": party.classifies},
+    }
+
+
+def _from_anywhere(settings: dict[str, Any], party: Party) -> dict[str, Any]:
     """Settings that mean the same in any working directory: files and folders that were named become absolute paths."""
     out = dict(settings)
     if out["data"] not in ("hub", "sample"):
@@ -224,8 +228,19 @@ def _from_anywhere(settings: dict[str, Any], spec: ModelSpec, model: Model | Bat
         out["include_path"] = [_absolute(p) for p in out["include_path"]]
     out["policies"] = out["policies"] if out["policies"] in VERBOSITIES else _absolute(out["policies"])
     out["task"] = [_absolute(t) if t.endswith((".yaml", ".yml")) else t for t in out["task"]]
-    out["model"] = _model_setting(spec, type(model))
+    out |= party_settings(party)
     return out
+
+
+def party_settings(party: Party) -> dict[str, Any]:
+    """``solver``, ``solver_args`` and ``model`` as settings that mean the same in any working directory."""
+    models = [_model_setting(seat.spec, type(seat.model), seat.solver) for seat in party.seats]
+    own = party.seats[0].spec.solver if not party.combined else None  # a single model's own solver stands with it
+    paths = getattr(type(party.solver), "path_options", ())
+    options = configuration(party.solver) if own is None else {}
+    options = {k: _absolute(v) if k in paths and isinstance(v, str) else v for k, v in options.items()}
+    usual = {"solver": party.solver_name} if own is None else {}
+    return {**usual, **({"solver_args": options} if options else {}), "model": models if party.combined else models[0]}
 
 
 def _absolute(path: str) -> str:
@@ -234,7 +249,7 @@ def _absolute(path: str) -> str:
     return str(found.absolute()) if found.exists() else path
 
 
-def _model_setting(spec: ModelSpec, backend: type) -> str | dict[str, Any]:
+def _model_setting(spec: ModelSpec, backend: type, solver: Solver | None) -> str | dict[str, Any]:
     """Name and options; a model folder, and what a backend declares in ``path_options``, by absolute paths."""
     paths: Sequence[str] = getattr(backend, "path_options", ())
     name, args = spec.name, {k: _absolute(v) if k in paths and isinstance(v, str) else v for k, v in spec.args.items()}
@@ -242,7 +257,9 @@ def _model_setting(spec: ModelSpec, backend: type) -> str | dict[str, Any]:
         name = _absolute(name)
     elif "/" in name and "model" in paths and name.partition("/")[2] not in getattr(backend, "shipped", ()):
         name = f"{name.partition('/')[0]}/{_absolute(name.partition('/')[2])}"
-    return {"name": name, "args": args} if args else name
+    own = {} if solver is None else {"solver": spec.solver, "solver_args": configuration(solver)}
+    written = {"name": name, **({"args": args} if args else {}), **own}
+    return written if len(written) > 1 else name
 
 
 def _task_record(plan: Plan, name: str, run: TaskRun) -> dict[str, Any]:

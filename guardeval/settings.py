@@ -145,30 +145,38 @@ def _models(value: Any, where: str) -> tuple[ModelSpec, ...]:
     if not isinstance(value, (str, Sequence, Mapping)):
         raise ConfigError(f"{where}: a model is a name, or `name:` with `args:`, or a list of these, not {value!r}")
     items = [value] if isinstance(value, (str, Mapping)) else value
-    out = []
-    for item in items:
-        if isinstance(item, str):
-            out.append(ModelSpec(item))
-        elif isinstance(item, Mapping) and isinstance(item.get("name"), str):
-            unknown = next((k for k in item if k not in ("name", "args")), None)
-            if unknown is not None:
-                raise ConfigError(f"{where}: unknown key {unknown!r}{did_you_mean(str(unknown), ('name', 'args'))}")
-            out.append(ModelSpec(item["name"], _options(item.get("args"), f"{where}: args of {item['name']}")))
-        else:
-            raise ConfigError(f"{where}: a model is a name, or `name:` with `args:`, not {item!r}")
-    return tuple(out)
+    return tuple(_model(item, where) for item in items)
+
+
+_MODEL_KEYS = ("name", "args", "solver", "solver_args")
+
+
+def _model(item: Any, where: str) -> ModelSpec:
+    if isinstance(item, str):
+        return ModelSpec(item)
+    if not isinstance(item, Mapping) or not isinstance(item.get("name"), str):
+        raise ConfigError(f"{where}: a model is a name, or `name:` with `args:`, not {item!r}")
+    unknown = next((k for k in item if k not in _MODEL_KEYS), None)
+    if unknown is not None:
+        raise ConfigError(f"{where}: unknown key {unknown!r}{did_you_mean(str(unknown), _MODEL_KEYS)}")
+    name, solver = item["name"], item.get("solver")
+    if solver is None and item.get("solver_args"):
+        raise ConfigError(f"{where}: {name} has solver_args and no solver: name its solver, too")
+    args, solver_args = (_options(item.get(k), f"{where}: {k} of {name}") for k in ("args", "solver_args"))
+    return ModelSpec(name, args, None if solver is None else str(solver), solver_args)
 
 
 def _with_args(models: tuple[ModelSpec, ...], args: Any) -> tuple[ModelSpec, ...]:
     from guardeval.registry import parse_options
 
     extra = parse_options([args], "model_args") if isinstance(args, str) else _options(args, "model_args")
-    return tuple(ModelSpec(m.name, {**extra, **m.args}) for m in models)
+    return tuple(dataclasses.replace(m, args={**extra, **m.args}) for m in models)
 
 
 def _write(value: Any) -> Any:
     if isinstance(value, ModelSpec):
-        return {"name": value.name, "args": _write(value.args)} if value.args else value.name
+        written = {k: _write(getattr(value, k)) for k in _MODEL_KEYS if getattr(value, k)}
+        return written if len(written) > 1 else value.name
     if isinstance(value, tuple):
         return [_write(v) for v in value]
     if isinstance(value, Mapping):

@@ -71,7 +71,7 @@ def execute(args: argparse.Namespace) -> int:
     if len(done) > 1:
         print()
         print_summary([run.results for run in done])
-    left = [spec.name for spec in settings.model[len(done) :]]
+    left = [] if len(done) == 1 and done[0].combined else [spec.name for spec in settings.model[len(done) :]]
     if left:
         print(f"not run: {', '.join(left)}", file=sys.stderr)
     return _exit_code(done)
