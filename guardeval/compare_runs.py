@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.compare import Comparison, compare
-from guardeval.errors import ConfigError, DataError, did_you_mean
+from guardeval.errors import ConfigError
 from guardeval.pairing import check_comparable
+from guardeval.run_facts import head_of, notices_of, shared_tasks, task_facts
 from guardeval.run_names import run_names
-from guardeval.runs import StoredRun, TaskRecord, open_run
+from guardeval.runs import StoredRun, open_run
 from guardeval.significance import holm
 
 __all__ = ["RunsComparison", "TaskComparison", "compare_runs"]
@@ -62,17 +63,17 @@ def compare_runs(
     if len(folders) < 2:
         raise ConfigError("two runs or more are wanted, the reference first")
     runs = [open_run(f) for f in folders]
-    names = run_names([_head(r).get("config") or {} for r in runs], [r.name for r in runs])
-    shared = _shared_tasks(runs, names, task)
+    names = run_names([head_of(r).get("config") or {} for r in runs], [r.name for r in runs])
+    shared = shared_tasks(runs, names, task)
     tasks = _adjusted([_compare_task(runs, names, name, accounting, seed) for name in shared])
     found = [t.comparison for t in tasks if t.comparison is not None]
-    notices = tuple(_notices(runs, names, shared))
+    notices = tuple(notices_of(runs, names, shared))
     return RunsComparison(tuple(names), tuple(str(r.path) for r in runs), notices, tasks, found[0].tests if found else 0)
 
 
 def _compare_task(runs: Sequence[StoredRun], names: Sequence[str], task: str, accounting: str, seed: int) -> TaskComparison:
     records = [next(t for t in run.tasks if t.name == task) for run in runs]
-    check_comparable(names, _facts(records))
+    check_comparable(names, task_facts(records))
     kept = [i for i in range(1, len(runs)) if not _same_classifier(runs[0], runs[i])]
     not_applicable = {names[i]: CLASSIFIER for i in range(1, len(runs)) if i not in kept}
     if not kept:
@@ -81,12 +82,6 @@ def _compare_task(runs: Sequence[StoredRun], names: Sequence[str], task: str, ac
     shown = [names[0], *(names[i] for i in kept)]
     found = compare(records[0].judgements(), others, shown, accounting=accounting, seed=seed)
     return TaskComparison(task, found, not_applicable)
-
-
-def _head(run: StoredRun) -> Mapping[str, Any]:
-    """What scoring does not change, as the results file holds it too."""
-    head: Mapping[str, Any] = run.record["record"].get("head") or {}
-    return head
 
 
 def _same_classifier(reference: StoredRun, other: StoredRun) -> bool:
@@ -110,45 +105,3 @@ def _adjusted(tasks: Sequence[TaskComparison]) -> tuple[TaskComparison, ...]:
         )
         out.append(replace(one, comparison=replace(one.comparison, pairs=pairs, tests=len(tested))))
     return tuple(out)
-
-
-# ---- may they be compared ----
-
-
-def _shared_tasks(runs: Sequence[StoredRun], names: Sequence[str], task: str | None) -> list[str]:
-    held = [[t.name for t in run.tasks] for run in runs]
-    shared = [t for t in held[0] if all(t in h for h in held)]
-    if task is not None:
-        for name, tasks in zip(names, held, strict=True):
-            if task not in tasks:
-                raise DataError(f"run {name!r} holds no task {task!r}{did_you_mean(task, tasks)}")
-        return [task]
-    if not shared:
-        listed = "; ".join(f"{n}: {', '.join(h)}" for n, h in zip(names, held, strict=True))
-        raise DataError(f"the runs share no task ({listed}): compare runs of the same task")
-    return shared
-
-
-def _facts(records: Sequence[TaskRecord]) -> list[dict[str, Any]]:
-    """What must be equal before two numbers may stand side by side; subsets may differ, pairs are what they share."""
-    return [
-        {"target": r.about["target"], "task version": r.about["version"], "data": _data_text(r.about["data"])} for r in records
-    ]
-
-
-def _data_text(data: Mapping[str, Any]) -> str:
-    """Data by content: the same bytes under another name are the same data."""
-    if data.get("files"):
-        return f"{data['kind']} " + ", ".join(f"sha256 {f['sha256']}" for f in data["files"])
-    return ", ".join(str(h) for h in data.get("hub", ())) or str(data.get("kind"))
-
-
-def _notices(runs: Sequence[StoredRun], names: Sequence[str], tasks: Sequence[str]) -> list[str]:
-    """Notices of the runs about these tasks, each once; one that not all runs carry says whose it is."""
-    found: dict[str, list[str]] = {}
-    for run, name in zip(runs, names, strict=True):
-        others = tuple(f"{t.name}: " for t in run.tasks if t.name not in tasks)
-        for notice in _head(run).get("notices") or ():
-            if not (others and notice.startswith(others)):
-                found.setdefault(notice, []).append(name)
-    return [n if len(of) == len(runs) else f"({'; '.join(of)}) {n}" for n, of in found.items()]

@@ -128,6 +128,16 @@ class Judgements(Sequence[Judged]):
     def __iter__(self) -> Iterator[Judged]:
         return self._stream() if self._stream is not None else map(self._read, range(len(self)))
 
+    def take(self, at: Sequence[int] | NDArray[np.int64]) -> Judgements:
+        """The samples at these positions, in this order."""
+        import numpy as np
+
+        chosen = np.asarray(at, np.int64)
+        places: list[int] = chosen.tolist()
+        columns = {name: column[chosen] for name, column in self._columns.items()}
+        ids, categories = [self.ids[i] for i in places], [self.categories[i] for i in places]
+        return Judgements(self.target, self.policy_names, columns, ids, categories, lambda i: self._read(places[i]))
+
     @classmethod
     def of(
         cls, judged: Sequence[Judged], target: Target | None = None, policy_names: Sequence[str] | None = None

@@ -17,7 +17,7 @@ from guardeval.run_names import run_names
 if TYPE_CHECKING:
     from guardeval.broker import Bound, Broker
 
-__all__ = ["Party", "Seat", "labelled"]
+__all__ = ["Party", "Seat", "labelled", "without_solvers"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Party:
         if not self.combined:
             return dict(self.seats[0].model.identity)
         members = [dict(seat.model.identity) for seat in self.seats]
-        return {"members": members, "solver": self.solver_name, **_without_solvers(configuration(self.solver))}
+        return {"members": members, "solver": self.solver_name, **without_solvers(configuration(self.solver))}
 
     def config(self) -> dict[str, Any]:
         """The part of a results file that says who was asked."""
@@ -97,7 +97,8 @@ class Party:
         return BoundPanel(self.names, bounds, [seat.solver for seat in self.seats]) if self.combined else bounds[0]
 
 
-def _without_solvers(options: Mapping[str, Any]) -> dict[str, Any]:
+def without_solvers(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A solver's options but for the solvers that it holds."""
     return {k: v for k, v in options.items() if not (isinstance(v, Mapping) and "solver" in v)}
 
 

@@ -236,9 +236,7 @@ def party_settings(party: Party) -> dict[str, Any]:
     """``solver``, ``solver_args`` and ``model`` as settings that mean the same in any working directory."""
     models = [_model_setting(seat.spec, type(seat.model), seat.solver) for seat in party.seats]
     own = party.seats[0].spec.solver if not party.combined else None  # a single model's own solver stands with it
-    paths = getattr(type(party.solver), "path_options", ())
-    options = configuration(party.solver) if own is None else {}
-    options = {k: _absolute(v) if k in paths and isinstance(v, str) else v for k, v in options.items()}
+    options = absolute_options(party.solver) if own is None else {}
     usual = {"solver": party.solver_name} if own is None else {}
     return {**usual, **({"solver_args": options} if options else {}), "model": models if party.combined else models[0]}
 
@@ -247,6 +245,12 @@ def _absolute(path: str) -> str:
     """As it is where no such file is: names stay names."""
     found = Path(path).expanduser()
     return str(found.absolute()) if found.exists() else path
+
+
+def absolute_options(plugin: object) -> dict[str, Any]:
+    """A plugin's options; files that it declares in ``path_options`` by absolute paths."""
+    paths = getattr(type(plugin), "path_options", ())
+    return {k: _absolute(v) if k in paths and isinstance(v, str) else v for k, v in configuration(plugin).items()}
 
 
 def _model_setting(spec: ModelSpec, backend: type, solver: Solver | None) -> str | dict[str, Any]:

@@ -137,8 +137,9 @@ class SampleLog:
         self._length = array("q")
         self._ordered = True
 
-    def add(self, judged: Judged, exchanges: Sequence[Exchange]) -> None:
-        cluster = cluster_of(judged.sample.prompt)
+    def add(self, judged: Judged, exchanges: Sequence[Exchange], cluster: int | None = None) -> None:
+        """``cluster``: of a sample whose text is not at hand; else that of its prompt."""
+        cluster = cluster_of(judged.sample.prompt) if cluster is None else cluster
         line = self._lines.line(judged, exchanges, cluster)
         self._file.write(line)
         self._ordered = self._ordered and (not self._index or self._index[-1] < judged.sample.index)

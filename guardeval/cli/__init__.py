@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "one task, solver, scorer, model or trainer, explained",
     "score": "score a finished run again, without asking a model",
     "compare": "two or more runs, paired on the samples they share",
+    "combine": "finished runs made one: votes, weights, cascades, without asking a model",
     "report": "tables of finished runs, as text or Markdown",
     "data": "the rows behind a task: show, check, pull",
     "models": "models that can be run at once: list",
