@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,6 +14,8 @@ from hypothesis import settings
 # how long an example takes says how busy the machine is, not whether the code is right
 settings.register_profile("guardeval", deadline=None)
 settings.load_profile("guardeval")
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests are imported by file; their helpers need a place to be found
 
 SHARED = Path(os.environ.get("GUARDEVAL_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
 
@@ -22,3 +27,21 @@ def shared_data() -> Path:
     if not (folder / "MANIFEST.json").is_file():
         pytest.skip("the benchmark data folder (../shared/data) is not here")
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser for the tests of one file: while it is open no coroutine can be tested."""
+    from browser_support import launched
+
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def chromium_page(chromium: Any) -> Iterator[Any]:
+    """An empty page, 1280 pixels wide, in a browser context of its own."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(10_000)
+    yield context.new_page()
+    context.close()
