@@ -103,7 +103,8 @@ class CombinedHead:
         return {**about, "marks": marks}
 
     def _notices(self, judged: Mapping[str, Judgements], solver: Combiner, left_out: Mapping[str, int]) -> list[str]:
-        found = [n for n in notices_of(self.runs, self.members, list(judged)) if not n.endswith(_PROMPTS)]
+        names = self.members if len(self.runs) > 1 else [self.runs[0].name]
+        found = [n for n in notices_of(self.runs, names, list(judged)) if not n.endswith(_PROMPTS)]
         what = f"{len(self.runs)} finished runs" if len(self.runs) > 1 else "the votes of a finished run"
         out = [f"combined from {what} ({', '.join(r.name for r in self.runs)}); no model was asked"]
         for task, one in judged.items():

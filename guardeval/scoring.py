@@ -18,7 +18,7 @@ from guardeval.stats import weighted_average
 __all__ = ["DEFAULT_SCORERS", "GroupSpec", "checked_scorer", "group_results", "score_task"]
 
 _TOTALS = {name for name, metric in METRICS.items() if metric.higher_is_better is None}  # sums, counts: not averaged
-DEFAULT_SCORERS = ("classification", "per_policy", "ranking", "calibration", "efficiency", "reasoning")
+DEFAULT_SCORERS = ("classification", "per_policy", "ranking", "calibration", "efficiency", "reasoning", "voting")
 
 
 def checked_scorer(scorer: Any, name: str) -> Scorer:

@@ -99,6 +99,7 @@ def task_tables(results: Mapping[str, Any], task: str) -> list[Table]:
         _policies(metrics, results["config"].get("model_notices") or ()),
         _scores(metrics),
         _effort(metrics),
+        _stages(metrics, results["config"].get("members") or ()),
         _others(metrics),
     ]
     return [t for t in tables if t is not None and t.rows]
@@ -142,10 +143,11 @@ def _outcomes(metrics: Mapping[str, Any]) -> Table:
 
 
 def _policies(metrics: Mapping[str, Any], model_notices: Sequence[str]) -> Table | None:
-    names = list(dict.fromkeys(k.partition("/")[0] for k in metrics if "/" in k.partition(",")[0]))
+    kinds = ("precision", "recall", "f1", "f1_known")
+    parts = [k.partition(",")[0].rpartition("/") for k in metrics]
+    names = list(dict.fromkeys(name for name, slash, metric in parts if slash and metric in kinds))
     if not names:
         return None
-    kinds = ("precision", "recall", "f1", "f1_known")
     rows = []
     for name in names:
         positives = metrics.get(f"{name}/recall_n,strict")
@@ -194,6 +196,19 @@ def _digits(value: float) -> str:
 
 def _dollars(value: float) -> str:
     return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def _stages(metrics: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> Table | None:
+    """Stages of a cascade: who was asked how often, who had the last word, what each took."""
+    rows: list[tuple[str, ...]] = []
+    while (name := f"stage{len(rows) + 1}") and f"{name}/asked_share,none" in metrics:
+        member = str(members[len(rows)]["name"]) if len(rows) < len(members) else name
+        shares = (cell(metrics, f"{name}/{m}", "none") for m in ("asked_share", "settled_share"))
+        took = (metrics.get(f"{name}/{m},none") for m in ("stage_latency_mean", "stage_cost_per_1000"))
+        rows.append((member, *shares, *(_digits(v) if isinstance(v, float) and v == v else "n/a" for v in took)))
+    columns = ("stage", "asked", "settled", "latency s", "US$ per 1,000")
+    note = "latency and cost per sample of the run, so that the stages add up"
+    return Table("stages", columns, tuple(rows), (note,)) if rows else None
 
 
 def _others(metrics: Mapping[str, Any]) -> Table | None:

@@ -30,19 +30,33 @@ def metric_row(metric: Any, scorers: Mapping[str, str]) -> list[str]:
     return [f"`{metric.name}`", better, metric.meaning + unit, f"`{scorers[metric.name]}`"]
 
 
-def scorer_of_metrics(judged: Any) -> dict[str, str]:
+def scorer_of_metrics(*runs: Any) -> dict[str, str]:
     """Metric → the scorer that gives it; what two give (a policy's F1, say) belongs to the one that gives it first."""
     registry, out = Registry(), {}
     for name in ("classification", *registry.entries("scorers")):
-        for key in registry.build("scorers", name).score(judged):
-            metric = key.partition(",")[0].rpartition("/")[2]
-            if not metric.endswith(("_ci", "_n")):
-                out.setdefault(metric, name)
+        for run in runs:
+            for key in registry.build("scorers", name).score(run.tasks["wildguard"].judged):
+                metric = key.partition(",")[0].rpartition("/")[2]
+                if not metric.endswith(("_ci", "_n")):
+                    out.setdefault(metric, name)
     return out
 
 
-def test_every_metric_is_described_with_its_direction_and_its_scorer(a_run):
-    scorers = scorer_of_metrics(a_run.tasks["wildguard"].judged)
+@pytest.fixture(scope="module")
+def combining_runs(tmp_path_factory) -> list[guardeval.pipeline.Run]:
+    out = str(tmp_path_factory.mktemp("runs"))
+    common = {
+        "task": "wildguard",
+        "data": "sample",
+        "model": ["embedded/word", "embedded/nb"],
+        "output_path": out,
+        "no_cache": True,
+    }
+    return [guardeval.run(solver=solver, **common) for solver in ("ensemble", "cascade")]
+
+
+def test_every_metric_is_described_with_its_direction_and_its_scorer(a_run, combining_runs):
+    scorers = scorer_of_metrics(a_run, *combining_runs)
     assert set(scorers.values()) == set(Registry().entries("scorers"))
     assert table(page_text("docs/accounting.md"), "metric") == [metric_row(m, scorers) for m in METRICS.values()]
 
