@@ -54,16 +54,19 @@ class System:
 def grid(gathered: Gathered, registry: Registry | None = None, resamples: int = 1000, seed: int = 0) -> list[System]:
     """Every member alone, every vote of every two or more, every cascade of two or three, the quicker members first.
 
-    Sorted by F1, best first; systems on a front are marked. Reads the runs once and holds them in memory.
+    Sorted by F1, best first; systems on a front are marked. One that judges every sample and takes just what a simpler one
+    does is left out. Reads the runs once and holds them in memory.
     """
     registry = registry or Registry()
     rows = list(gathered)
     target = gathered.records[0].target
     speed = [_mean(_latency(said[i : i + 1], at_once=True) for _, said, _ in rows) for i in range(len(gathered.members))]
-    found = [
-        _system(rows, target, chosen, gathered.members, name, options, registry, resamples, seed)
+    judged = [
+        _judged(rows, chosen, gathered.members, name, options, registry)
         for chosen, name, options in _candidates(len(gathered.members), speed)
     ]
+    different = {one.key: one for one in reversed(judged)}  # of systems that cannot be told apart, the simplest
+    found = [_scored(one, rows, target, resamples, seed) for one in judged if different[one.key] is one]
     latency = on_front([(s.latency, s.f1) for s in found])
     cost = on_front([(s.cost, s.f1) for s in found])
     marked = [replace(s, on_latency_front=a, on_cost_front=b) for s, a, b in zip(found, latency, cost, strict=True)]
@@ -102,17 +105,27 @@ def _candidates(members: int, speed: Sequence[float]) -> Iterator[tuple[tuple[in
                 yield chosen, "cascade", {"low": low, "high": high}
 
 
-def _system(
+@dataclass(frozen=True)
+class _Judged:
+    """What a system says about every sample, and what it takes."""
+
+    system: System  # all but its scores
+    label: NDArray[np.int8]
+
+    @property
+    def key(self) -> tuple[bytes, str]:
+        took = (self.system.asked, self.system.latency, self.system.cost)
+        return self.label.tobytes(), repr(took)  # as text, for an unknown cost is not equal to itself
+
+
+def _judged(
     rows: Sequence[Row],
-    target: Target,
     chosen: Sequence[int],
     names: Sequence[str],
     solver: str | None,
     options: Mapping[str, Any],
     registry: Registry,
-    resamples: int,
-    seed: int,
-) -> System:
+) -> _Judged:
     members = tuple(names[i] for i in chosen)
     combiner: Combiner | None = None if solver is None else registry.build("solvers", solver, options)
     label: list[int] = []
@@ -127,31 +140,17 @@ def _system(
         latency.append(_latency(taken, at_once=combiner is None or combiner.at_once))
         cost.append(_cost(taken))
         asked += len(taken)
-    gold = [j.sample.labels.get(target) for j, _, _ in rows]
-    return _scored(
-        System(
-            _name(members, solver, options), members, solver, dict(options), math.nan, (math.nan, math.nan), math.nan, math.nan,
-            0, _mean(latency), 1000 * _mean(cost), asked / len(rows) if rows else math.nan,
-        ),
-        np.array([-1 if g is None else int(g) for g in gold], np.int8),
-        np.array(label, np.int8),
-        np.array([c for _, _, c in rows], np.int64),
-        target,
-        resamples,
-        seed,
-    )  # fmt: skip
+    unscored = (math.nan, (math.nan, math.nan), math.nan, math.nan, 0)
+    took = (_mean(latency), 1000 * _mean(cost), asked / len(rows) if rows else math.nan)
+    system = System(_name(members, solver, options), members, solver, dict(options), *unscored, *took)
+    return _Judged(system, np.array(label, np.int8))
 
 
-def _scored(
-    system: System,
-    gold: NDArray[np.int8],
-    label: NDArray[np.int8],
-    cluster: NDArray[np.int64],
-    target: Target,
-    resamples: int,
-    seed: int,
-) -> System:
-    sample = Resampler.of([gold, label], cluster, gold >= 0)
+def _scored(one: _Judged, rows: Sequence[Row], target: Target, resamples: int, seed: int) -> System:
+    labels = [j.sample.labels.get(target) for j, _, _ in rows]
+    gold = np.array([-1 if g is None else int(g) for g in labels], np.int8)
+    cluster = np.array([c for _, _, c in rows], np.int64)
+    sample = Resampler.of([gold, one.label], cluster, gold >= 0)
     cells = cells_of(*sample.patterns)
     metric = CONFUSION["f1"]
 
@@ -162,7 +161,7 @@ def _scored(
     counts = counts_under(sample.observed @ cells, "strict", target)
     interval = edge_interval(metric, counts, 0.95, sample.units_per_row) or (float(found.low), float(found.high))
     accuracy, over = (float(CONFUSION[m].value(counts)) for m in ("accuracy", "overflagging"))
-    return replace(system, f1=float(found.value), f1_ci=interval, accuracy=accuracy, overflagging=over, n=sample.rows)
+    return replace(one.system, f1=float(found.value), f1_ci=interval, accuracy=accuracy, overflagging=over, n=sample.rows)
 
 
 def _latency(said: Sequence[Said], at_once: bool) -> float:

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import inspect
 import shlex
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,17 @@ def _show_plugin(kind: str, name: str, cls: type) -> None:
         print(f"shipped: {', '.join(f'{name}/{n}' for n in shipped)}")
     if dataclasses.is_dataclass(cls):
         print("options:")
+        hints = typing.get_type_hints(cls)
         for field in dataclasses.fields(cls):
             if field.init:
-                print(f"  {field.name}: {getattr(field.type, '__name__', field.type)} {_default(field)}")
+                print(f"  {field.name}: {_choices(hints[field.name], field.type)} {_default(field)}")
+
+
+def _choices(hint: Any, written: Any) -> str:
+    """What an option takes: the words it may be, or its type as it is written."""
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(map(str, typing.get_args(hint)))
+    return str(getattr(written, "__name__", written))
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
