@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -17,7 +18,16 @@ from guardeval.api_errors import error_of, quote, read_refusal
 from guardeval.contracts import Completion, Finish, Prompt, Token
 from guardeval.errors import ModelError, Transient
 
-__all__ = ["model_names", "parse_json", "read_answer", "read_tokens", "sendable", "sendable_messages", "spell_out"]
+__all__ = [
+    "model_names",
+    "parse_json",
+    "read_answer",
+    "read_answers",
+    "read_tokens",
+    "sendable",
+    "sendable_messages",
+    "spell_out",
+]
 
 _FINISH = {
     "length": Finish.LENGTH,
@@ -68,7 +78,49 @@ def read_answer(answer: Any, where: str, withheld: Iterable[str] = (), forced: s
     ``where`` is the address asked, for messages; ``withheld`` are texts that must not appear in them. ``forced`` is the
     beginning of the answer that was asked to be continued: some servers repeat it, the completion never holds it.
     """
-    choice = _first_choice(answer, where, withheld)
+    choice = _sound(_choices(answer, where, withheld)[0], where, withheld)
+    usage = answer.get("usage")
+    return _completion(choice, where, forced, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+
+
+def read_answers(
+    answer: Any, most: int, where: str, withheld: Iterable[str] = (), forced: str = ""
+) -> list[Completion | ModelError]:
+    """All choices of an answer, the first ``most`` of them, as :class:`~guardeval.contracts.DrawingModel` gives them.
+
+    One that cannot be read is its error. Servers count tokens over all choices: the prompt's go to the first that can be
+    read, those generated are shared out by length, the last takes what rounding leaves.
+    """
+    given = tuple(withheld)
+    out: list[Completion | ModelError] = []
+    for choice in _choices(answer, where, given)[:most]:
+        try:
+            out.append(_completion(_sound(choice, where, given), where, forced))
+        except ModelError as e:
+            out.append(e)
+    usage = answer.get("usage")
+    lengths = [len(c.text) + len(c.thinking or "") for c in out if isinstance(c, Completion)]
+    shares = iter(_shares(_count(usage, "completion_tokens"), lengths))
+    prompt = _count(usage, "prompt_tokens")
+    for i, heard in enumerate(out):
+        if isinstance(heard, Completion):
+            out[i] = replace(heard, tokens_in=prompt, tokens_out=next(shares))
+            prompt = None if prompt is None else 0
+    return out
+
+
+def _shares(total: int | None, lengths: Sequence[int]) -> list[int | None]:
+    """``total`` in proportion to the lengths, equally where all are 0; whole numbers that add up to it."""
+    if total is None:
+        return [None] * len(lengths)
+    weights = lengths if any(lengths) else [1] * len(lengths)
+    floors = [total * weight // sum(weights) for weight in weights]
+    return [*floors[:-1], total - sum(floors[:-1])] if floors else []
+
+
+def _completion(
+    choice: Mapping[str, Any], where: str, forced: str, tokens_in: int | None = None, tokens_out: int | None = None
+) -> Completion:
     reason = str(choice.get("finish_reason") or "").lower()
     if reason in _BROKEN_OFF:
         raise Transient(f"{where} broke its answer off ({reason})")
@@ -85,8 +137,6 @@ def read_answer(answer: Any, where: str, withheld: Iterable[str] = (), forced: s
             raise ModelError(f"{where}: the model called a tool instead of answering")
         else:
             raise Transient(f"{where} answered without content")
-    usage = answer.get("usage")
-    tokens_in, tokens_out = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     logprobs = choice.get("logprobs")
     tokens = read_tokens(logprobs) if logprobs else []
     if forced and text.startswith(forced) and "".join(t.text for t in tokens) != text:
@@ -94,16 +144,24 @@ def read_answer(answer: Any, where: str, withheld: Iterable[str] = (), forced: s
     return Completion(text, finish, thinking, spell_out(tokens, text) if tokens else (), tokens_in, tokens_out)
 
 
-def _first_choice(answer: Any, where: str, withheld: Iterable[str]) -> Mapping[str, Any]:
+def _choices(answer: Any, where: str, withheld: Iterable[str]) -> list[Any]:
+    """At least one, and that one is an object."""
     if not isinstance(answer, Mapping):
         raise Transient(f"{where} answered {type(answer).__name__}, not a JSON object")
     choices = answer.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    error = choice.get("error") if isinstance(choice, Mapping) else answer.get("error")
-    if error:
-        raise _passed_on(error, where, withheld)
+    if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
+        return choices
+    if answer.get("error"):
+        raise _passed_on(answer["error"], where, withheld)
+    raise Transient(f"{where} answered without choices")
+
+
+def _sound(choice: Any, where: str, withheld: Iterable[str]) -> Mapping[str, Any]:
+    """The choice, where there is no error inside it."""
     if not isinstance(choice, Mapping):
-        raise Transient(f"{where} answered without choices")
+        raise Transient(f"{where} answered with a choice that is {type(choice).__name__}, not a JSON object")
+    if choice.get("error"):
+        raise _passed_on(choice["error"], where, withheld)
     return choice
 
 

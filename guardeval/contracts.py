@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from guardeval.data import Sample, Target, Verdict
+from guardeval.errors import ModelError
 from guardeval.values import value
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "BatchModel",
     "Case",
     "Completion",
+    "DrawingModel",
     "Exchange",
     "Finish",
     "Frame",
@@ -263,6 +265,7 @@ class Traits:
     price: tuple[float, float] | None = None  # US dollars per million tokens in, out
     notices: tuple[str, ...] = ()  # what every table must say about the model's verdicts
     per_sample: bool = False  # equal prompts of different samples may get different answers
+    draws: int = 1  # of one question that one request may ask for at most (remote); more than 1 needs `generate_draws`
 
 
 @runtime_checkable
@@ -283,6 +286,19 @@ class Model(Protocol):
     def traits(self) -> Traits: ...
 
     async def generate(self, request: Request) -> Completion: ...
+
+
+class DrawingModel(Model, Protocol):
+    """A model that draws several answers to one question in one request, for the price of one prompt."""
+
+    async def generate_draws(self, requests: Sequence[Request]) -> Sequence[Completion | ModelError]:
+        """One outcome a request, in order; the requests differ in ``draw`` only, and those count up by one.
+
+        Fewer than asked where the server gives fewer: the broker asks for the rest, and for no more at once after that.
+        The first completion carries the prompt's ``tokens_in``, the others 0; their ``tokens_out`` add up to what was
+        counted. A draw that cannot be read is an error in its place, so that the others are kept. Raises as ``generate``
+        does; what is refused as a whole is asked again draw by draw.
+        """
 
 
 @runtime_checkable

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from guardeval.api_errors import Refusal, error_of, quote, read_refusal
-from guardeval.chat_api import model_names, parse_json, read_answer, sendable_messages
+from guardeval.chat_api import model_names, parse_json, read_answer, read_answers, sendable_messages
 from guardeval.contracts import Completion, Finish, Prompt, Request, Sampling, Traits
 from guardeval.endpoint import api_key, clean_base_url
 from guardeval.errors import ConfigError, ModelError, ModelUnusable, Transient, did_you_mean, needs_extra
@@ -43,13 +43,14 @@ class OpenAI:
     timeout: float = 300.0  # seconds an attempt
     api_key_env: str | None = None  # None: OPENAI_API_KEY, or AZURE_OPENAI_API_KEY
     logprobs: bool = True  # whether this model gives token probabilities
+    draws: int = 16  # of one question that a request asks for at most (`n`); 1 = a request a draw
     price: tuple[float, float] | None = None  # US dollars per million tokens in, out; None: list price if known
 
     def __post_init__(self) -> None:
         if self.base_url is not None:
             object.__setattr__(self, "base_url", clean_base_url(self.base_url, root="/v1"))
-        if not self.timeout > 0:
-            raise ConfigError(f"timeout={self.timeout} must be positive")
+        if not self.timeout > 0 or self.draws < 1:
+            raise ConfigError(f"timeout={self.timeout} and draws={self.draws} must be positive")
         checked_price(self.price)
 
     @cached_property
@@ -66,6 +67,7 @@ class OpenAI:
             timeout=self.timeout,
             remote=True,
             price=self.price or price_of(self.model),
+            draws=self.draws,
         )
 
     async def start(self) -> None:
@@ -92,6 +94,21 @@ class OpenAI:
         await self._opened.close()
 
     async def generate(self, request: Request) -> Completion:
+        answer = await self._answer(request, self._settings(request.sampling, request.draw))
+        if answer is None:
+            return Completion("", Finish.FILTERED)
+        return read_answer(answer, self._chat, self._withheld(request.prompt))
+
+    async def generate_draws(self, requests: Sequence[Request]) -> list[Completion | ModelError]:
+        """Several answers to one question in one request (``n``)."""
+        first, most = requests[0], len(requests)
+        answer = await self._answer(first, self._settings(first.sampling, first.draw) | {"n": most})
+        if answer is None:
+            return [Completion("", Finish.FILTERED)] * most
+        return read_answers(answer, most, self._chat, self._withheld(first.prompt))
+
+    async def _answer(self, request: Request, settings: Mapping[str, Any]) -> Any:
+        """The JSON that the server answers with; None where it withholds an answer."""
         import openai
 
         prompt = request.prompt
@@ -99,18 +116,17 @@ class OpenAI:
             reply = await self._client.chat.completions.with_raw_response.create(
                 model=self.model,
                 messages=cast(Any, sendable_messages(prompt)),
-                **self._settings(request.sampling, request.draw),
+                **settings,
             )
             data = reply.http_response.content
         except openai.APIStatusError as e:
             refusal = read_refusal(e.status_code, e.response.content, e.response.headers)
             if refusal.is_filter:
-                return Completion("", Finish.FILTERED)
+                return None
             raise self._error(e, prompt) from e
         except openai.OpenAIError as e:
             raise self._error(e, prompt) from e
-        where = f"{self._address}/chat/completions"
-        return read_answer(parse_json(data, where), where, self._withheld(prompt))
+        return parse_json(data, self._chat)
 
     def _settings(self, sampling: Sampling, draw: int) -> dict[str, Any]:
         settings: dict[str, Any] = {} if self.reasoning is None else {"reasoning_effort": self.reasoning}
@@ -169,6 +185,10 @@ class OpenAI:
     @cached_property
     def _is_azure(self) -> bool:
         return self.base_url is None and bool(os.environ.get("AZURE_OPENAI_ENDPOINT"))
+
+    @property
+    def _chat(self) -> str:
+        return f"{self._address}/chat/completions"
 
     @cached_property
     def _address(self) -> str:

@@ -6,7 +6,7 @@ connections. How many there are is the broker's to say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from guardeval.api_errors import Refusal, error_of, quote, read_refusal
-from guardeval.chat_api import model_names, parse_json, read_answer, sendable
+from guardeval.chat_api import model_names, parse_json, read_answer, read_answers, sendable
 from guardeval.contracts import Completion, Finish, Frame, Prompt, Request, Sampling, Traits
 from guardeval.endpoint import api_key, clean_base_url, needs_proxy
 from guardeval.errors import ConfigError, ModelError, ModelUnusable, Transient, did_you_mean
@@ -44,6 +44,7 @@ class OpenAICompatible:
     top_logprobs: int = 20  # alternatives per token it gives at most
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     extra: Mapping[str, Any] = field(default_factory=dict)  # more fields for the body, as JSON
+    draws: int = 16  # of one question that a request asks for at most (the server's `n`); 1 = a request a draw
     price: tuple[float, float] | None = None  # US dollars per million tokens in, out
 
     def __post_init__(self) -> None:
@@ -52,8 +53,9 @@ class OpenAICompatible:
             raise ConfigError(f'extra={self.extra!r}: a JSON object is wanted, like {{"top_k": 1}}')
         if taken := sorted(_OURS & set(self.extra)):
             raise ConfigError(f"extra: {', '.join(taken)} cannot be set there; what is asked is the solver's to say")
-        if not self.timeout > 0 or self.top_logprobs < 1:
-            raise ConfigError(f"timeout={self.timeout} and top_logprobs={self.top_logprobs} must be positive")
+        if not self.timeout > 0 or self.top_logprobs < 1 or self.draws < 1:
+            given = f"timeout={self.timeout}, top_logprobs={self.top_logprobs} and draws={self.draws}"
+            raise ConfigError(f"{given} must be positive")
         checked_price(self.price)
 
     @cached_property
@@ -72,6 +74,7 @@ class OpenAICompatible:
             timeout=self.timeout,
             remote=True,
             price=self.price,
+            draws=self.draws,
         )
 
     async def start(self) -> None:
@@ -99,20 +102,37 @@ class OpenAICompatible:
 
     async def generate(self, request: Request) -> Completion:
         prompt = request.prompt
+        where = self._where(prompt.frame)
+        answer = await self._answer(request, 1, where)
+        if answer is None:
+            return Completion("", Finish.FILTERED)
+        return read_answer(answer, where, self._withheld(prompt), prompt.frame.forced)
+
+    async def generate_draws(self, requests: Sequence[Request]) -> list[Completion | ModelError]:
+        """Several answers to one question in one request (``n``)."""
+        first, most = requests[0], len(requests)
+        where = self._where(first.prompt.frame)
+        answer = await self._answer(first, most, where)
+        if answer is None:
+            return [Completion("", Finish.FILTERED)] * most
+        return read_answers(answer, most, where, self._withheld(first.prompt), first.prompt.frame.forced)
+
+    async def _answer(self, request: Request, n: int, where: str) -> Any:
+        """The JSON that the server answers with; None where it withholds an answer."""
+        prompt = request.prompt
         raw = self._is_raw(prompt.frame)
-        path = "/completions" if raw else "/chat/completions"
-        where = self.base_url + path
         try:
-            reply = await self._connections.post(path, self._body(prompt, request.sampling, request.draw, raw))
+            body = self._body(prompt, request.sampling, request.draw, raw, n)
+            reply = await self._connections.post(where.removeprefix(self.base_url), body)
         except TimeoutError as e:
             raise Transient(f"{where}: no answer within {self.timeout:g} s (-M timeout=)") from e
         except (ConnectFailed, BrokenReply) as e:
             raise Transient(f"{where}: {e}") from e
         if reply.status == 200:
-            return read_answer(parse_json(reply.body, where), where, self._withheld(prompt), prompt.frame.forced)
+            return parse_json(reply.body, where)
         refusal = read_refusal(reply.status, reply.body, reply.headers)
         if refusal.is_filter:
-            return Completion("", Finish.FILTERED)
+            return None
         raise await self._error(refusal, where, request, raw)
 
     async def _error(self, refusal: Refusal, url: str, request: Request, raw: bool) -> ModelError:
@@ -144,10 +164,13 @@ class OpenAICompatible:
 
     # ── what is sent ──────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _where(self, frame: Frame) -> str:
+        return self.base_url + ("/completions" if self._is_raw(frame) else "/chat/completions")
+
     def _is_raw(self, frame: Frame) -> bool:
         return self.endpoint == "completions" or (frame.raw and self.endpoint == "auto")
 
-    def _body(self, prompt: Prompt, sampling: Sampling, draw: int, raw: bool) -> bytes:
+    def _body(self, prompt: Prompt, sampling: Sampling, draw: int, raw: bool, n: int = 1) -> bytes:
         frame = prompt.frame
         parts = frame.memo.get("completions" if raw else "chat")
         if parts is None:
@@ -156,6 +179,8 @@ class OpenAICompatible:
         if settings is None:
             settings = self._settings[sampling, raw] = self._encoded(sampling, raw)
         seed = b"" if sampling.seed is None else b',"seed":%d' % (sampling.seed + draw)
+        if n > 1:
+            seed += b',"n":%d' % n
         return b"".join((settings, seed, parts[0], _escaped(prompt.text), parts[1], b"}"))
 
     def _encoded(self, sampling: Sampling, raw: bool) -> bytes:

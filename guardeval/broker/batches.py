@@ -87,7 +87,7 @@ class Batches(Lane):
         latency = self._loop.time() - batch[0].sent
         for flight, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                self._failed(flight, outcome)
+                self._failed(outcome, flight)
             else:
                 self._answered(flight, outcome, latency)
         self.pump()

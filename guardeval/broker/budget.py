@@ -31,17 +31,20 @@ class Spending:
         self._tokens_out = 0
         self._answers = 0
 
-    def forecast(self, request: Request) -> float:
-        """US dollars: at most, before anything was answered; by the mean of the answers so far, after."""
-        tokens_in = float(estimated_tokens(request))
+    def forecast(self, request: Request, rides: bool = False) -> float:
+        """US dollars: at most, before anything was answered; by the mean of the answers so far, after.
+
+        ``rides``: asked for together with another draw, which pays for the prompt.
+        """
+        tokens_in = 0.0 if rides else float(estimated_tokens(request))
         tokens_out = float(request.sampling.max_tokens)
         if self._answers:
             tokens_in *= self._tokens_in / max(1, self._estimated_in)
             tokens_out = min(tokens_out, self._tokens_out / self._answers)
         return (tokens_in * self._price[0] + tokens_out * self._price[1]) / 1e6
 
-    def learn(self, request: Request, tokens_in: int, tokens_out: int) -> None:
-        self._estimated_in += estimated_tokens(request)
+    def learn(self, request: Request, tokens_in: int, tokens_out: int, rides: bool = False) -> None:
+        self._estimated_in += 0 if rides else estimated_tokens(request)
         self._tokens_in += tokens_in
         self._tokens_out += tokens_out
         self._answers += 1

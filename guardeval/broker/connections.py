@@ -1,16 +1,21 @@
-"""Models that answer one request at a time: as many under way as the server bears, each with a time-out."""
+"""Models that are asked over connections: as many requests under way as the server bears, each with a time-out.
+
+A request asks one question, for one answer or, where the model can, for several draws at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 from guardeval.broker.deadlines import Deadlines
+from guardeval.broker.draw_queue import DrawQueue
 from guardeval.broker.flight import Flight
 from guardeval.broker.lane import Lane
 from guardeval.broker.limits import Limit
-from guardeval.contracts import Model
-from guardeval.errors import ModelError, PluginError, Transient
+from guardeval.contracts import DrawingModel, Model
+from guardeval.errors import GuardevalError, ModelError, ModelUnusable, PluginError, Transient
 
 __all__ = ["Connections"]
 
@@ -29,6 +34,17 @@ class Connections(Lane):
         self._resume: asyncio.TimerHandle | None = None
         timeout = self.traits.timeout
         self._deadlines = None if timeout is None else Deadlines(timeout, self._loop)
+        self.draws = self._most_draws()  # a request asks for at most; less once the model has given less
+        self._drew = False  # whether the model has given several at once
+        if self.draws > 1:
+            self._queue = DrawQueue()
+
+    def _most_draws(self) -> int:
+        traits = self.traits
+        if traits.draws > 1 and not hasattr(type(self.model), "generate_draws"):
+            kind = type(self.model).__name__
+            raise PluginError(f"{self.name}: {kind} says draws={traits.draws} and has no generate_draws to ask for them")
+        return 1 if traits.classifies or traits.per_sample else max(1, traits.draws)  # there the prompt is not all
 
     @property
     def parallel(self) -> int:
@@ -58,7 +74,25 @@ class Connections(Lane):
         flight = self._take()
         if flight is not None:
             self._under_way += 1
+            if self.draws > 1 and not flight.alone:
+                self._take_along(flight)
         return flight
+
+    def _take_along(self, flight: Flight) -> None:
+        """The next draws of the same question, as far as they wait, are wanted and can be paid for."""
+        queue = cast(DrawQueue, self._queue)
+        wing: list[Flight] = []
+        last = flight
+        while len(wing) < self.draws - 1 and (found := queue.next_draw(last)) is not None:
+            last = found
+            if not found.is_wanted() or not self._afford(found, rides=True):
+                break
+            queue.remove(found)
+            found.first_sent = found.first_sent or flight.sent
+            found.sent = flight.sent
+            found.attempts += 1
+            wing.append(found)
+        flight.wing = wing or None
 
     def _resumed(self) -> None:
         self._resume = None
@@ -83,7 +117,7 @@ class Connections(Lane):
         late = False
         try:
             try:
-                completion = await self.model.generate(flight.request)
+                said = await (self.model.generate(flight.request) if flight.wing is None else self._draw(flight, flight.wing))
             finally:
                 late = deadlines is not None and deadlines.release(task)
         except asyncio.CancelledError:
@@ -95,7 +129,13 @@ class Connections(Lane):
             self._attempt_failed(flight, e)
         else:
             self.limit.answered(flight.sent)
-            self._answered(flight, completion, self._loop.time() - flight.sent)
+            latency = self._loop.time() - flight.sent
+            if flight.wing is not None:
+                self._drawn(flight, said, latency)
+            else:
+                self._answered(flight, said, latency)
+                if flight.alone and not self._drew:
+                    self.draws = 1  # one by one worked where together did not, and never has
             await asyncio.sleep(0)  # the cache commits now: until then the request counts as under way, should we be killed
             self._under_way -= 1
 
@@ -110,7 +150,65 @@ class Connections(Lane):
             error = Transient(f"{self.name} did not answer within {now - flight.sent:.3g} seconds")
         elif isinstance(error, ConnectionError):
             error = Transient(f"{self.name}: {type(error).__name__}: {error}")
-        self._failed(flight, error)
+        if flight.wing is not None:
+            self._draws_failed(flight, error)
+        else:
+            self._failed(error, flight)
+
+    # ── several draws in one request ──────────────────────────────────────────────────────────────────────────────
+
+    async def _draw(self, flight: Flight, wing: Sequence[Flight]) -> object:
+        return await cast(DrawingModel, self.model).generate_draws([f.request for f in (flight, *wing)])
+
+    @staticmethod
+    def _landing(flight: Flight) -> list[Flight]:
+        """All that were asked for in this request; from here on each goes its own way."""
+        wing, flight.wing = flight.wing or [], None
+        return [flight, *wing]
+
+    def _drawn(self, flight: Flight, said: object, latency: float) -> None:
+        """Each draw gets its answer; those that the model left out are asked for in smaller numbers."""
+        flights = self._landing(flight)
+        if not isinstance(said, (list, tuple)) or len(said) > len(flights):
+            given = f"{len(said)} answers" if isinstance(said, (list, tuple)) else f"a {type(said).__name__}"
+            self._failed(PluginError(f"{self.name}: generate_draws gave {given} to {len(flights)} requests"), *flights)
+            return
+        missing = flights[len(said) :]
+        if missing:
+            self.draws = min(self.draws, max(1, len(said)))
+            self._ask_apart(missing)
+        self._drew = self._drew or len(said) > 1
+        for i, (each, outcome) in enumerate(zip(flights, said, strict=False)):
+            if isinstance(outcome, Exception):
+                self._failed(outcome, each)
+            else:
+                self._answered(each, outcome, latency, rides=i > 0)
+
+    def _draws_failed(self, flight: Flight, error: Exception) -> None:
+        """What passes is asked again together, a second time and what was refused one by one."""
+        flights = self._landing(flight)
+        refused = isinstance(error, ModelError) or not isinstance(error, GuardevalError)
+        if self.grounded is not None or isinstance(error, ModelUnusable) or not refused:
+            self._failed(error, *flights)
+        elif not isinstance(error, Transient):
+            for each in flights:
+                each.alone = True
+            self._ask_apart(flights)
+        elif error.throttled or not flight.failures:
+            self._failed(error, *flights)
+        else:
+            for each in flights:
+                each.alone = True
+                self._failed(error, each)
+
+    def _ask_apart(self, flights: Sequence[Flight]) -> None:
+        """Back into the queue, as if they had not been asked yet."""
+        for each in flights:
+            self._release(each, None)
+            each.attempts -= 1
+            if not each.attempts:
+                each.first_sent = 0.0
+        self._queue_first(*flights)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._senders.discard(task)

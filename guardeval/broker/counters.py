@@ -10,15 +10,20 @@ __all__ = ["Counters", "Estimate"]
 
 @dataclass(slots=True)
 class Counters:
-    """Running totals. ``asked == answered + cached + joined + failed`` once nothing is under way."""
+    """Running totals. ``asked == answered + cached + joined + failed`` once nothing is under way.
+
+    All but three count questions as solvers ask them, each draw for itself. ``sent``, ``retried`` and ``throttled`` count
+    what goes over the wire: several draws of a question may be one request, paid for with one prompt (see
+    :class:`~guardeval.contracts.DrawingModel`), and a request that is asked again is one more.
+    """
 
     asked: int = 0  # requests that solvers made
-    sent: int = 0  # attempts that reached a model, retries included
+    sent: int = 0  # requests that went out to a model, retries included, however many draws each asks for
     answered: int = 0  # requests that a model answered in this run
     cached: int = 0  # requests answered from the cache
     joined: int = 0  # requests that waited for an identical one under way
-    retried: int = 0  # attempts after a request's first
-    throttled: int = 0  # attempts refused by a rate limit
+    retried: int = 0  # of those sent, after a passing failure
+    throttled: int = 0  # of those sent, refused by a rate limit
     failed: int = 0  # requests that ended in an error
     tokens_in: int = 0  # of answered requests, as far as the model reports them
     tokens_out: int = 0

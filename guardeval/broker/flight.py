@@ -24,6 +24,7 @@ class Flight:
     """
 
     __slots__ = (
+        "alone",
         "attempts",
         "counters",
         "failures",
@@ -35,6 +36,7 @@ class Flight:
         "request",
         "reserved",
         "sent",
+        "wing",
     )
 
     def __init__(self, key: bytes, request: Request, owner: Waiting, counters: Counters, lane: Lane) -> None:
@@ -49,6 +51,8 @@ class Flight:
         self.first_sent = 0.0  # seconds of the loop's clock
         self.sent = 0.0  # the latest attempt
         self.reserved = 0.0  # US dollars set aside in the budget
+        self.wing: list[Flight] | None = None  # the next draws of its question, asked for in the same request
+        self.alone = False  # not to be asked for together with other draws any more
 
     def join(self, waiting: Waiting) -> None:
         if self.joined is None:

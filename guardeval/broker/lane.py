@@ -125,8 +125,8 @@ class Lane(ABC):
             return flight
         return None
 
-    def _answered(self, flight: Flight, completion: object, latency: float) -> None:
-        """An attempt ended with what the model returned."""
+    def _answered(self, flight: Flight, completion: object, latency: float, rides: bool = False) -> None:
+        """An attempt ended with what the model returned. ``rides``: another draw, asked for with it, paid for the prompt."""
         if not isinstance(completion, Completion):
             kind = type(completion).__name__
             self._release(flight, None)
@@ -134,82 +134,98 @@ class Lane(ABC):
             self.ground(error)
             return
         self._streak.heard()
-        self._release(flight, completion)
+        self._release(flight, completion, rides)
         self._tower.landed(flight, Settled(completion, latency, self._cost(completion), flight.attempts))
 
-    def _failed(self, flight: Flight, error: Exception) -> None:
-        """An attempt ended with an exception: ask again, give the request up, or give the model up."""
-        self._release(flight, None)
+    def _failed(self, error: Exception, *flights: Flight) -> None:
+        """An attempt ended with an exception: ask again, give the request up, or give the model up.
+
+        ``flights``: one, or the draws that were asked for in one request; they fare alike.
+        """
+        for flight in flights:
+            self._release(flight, None)
         if self.grounded is not None:
-            self._tower.lost(flight, self.grounded)
+            self._lost(self.grounded, *flights)
             return
         try:
             if isinstance(error, Transient):
-                self._ask_again(flight, error)
+                self._ask_again(error, *flights)
             elif isinstance(error, ModelUnusable):
                 raise error
             elif isinstance(error, ModelError):
                 self._streak.heard()
-                self._tower.lost(flight, error)
+                self._lost(error, *flights)
             elif isinstance(error, GuardevalError):
                 raise error
             else:
                 wrapped = ModelError(f"{self.name} raised {type(error).__name__}: {error}")
                 wrapped.__cause__ = error
-                self._give_up(flight, wrapped)
+                self._give_up(wrapped, *flights)
         except GuardevalError as end:
-            self._tower.lost(flight, end)
+            self._lost(end, *flights)
             self.ground(end)
 
-    def _ask_again(self, flight: Flight, error: Transient) -> None:
+    def _lost(self, error: Exception, *flights: Flight) -> None:
+        for flight in flights:
+            self._tower.lost(flight, error)
+
+    def _ask_again(self, error: Transient, *flights: Flight) -> None:
         self._retries.refuse_long_wait(error, self.name)
+        flight = flights[0]
         if error.throttled:
             flight.counters.throttled += 1
         else:
-            flight.failures += 1
+            for each in flights:
+                each.failures += 1
         delay = self._retries.wait(error, flight.attempts, self._rng)
         took = self._loop.time() - flight.first_sent
         if flight.failures >= self._retries.attempts or took + delay > self._retries.total:
             tried = f"asked {flight.attempts} times over {took:.0f} seconds"
             spent = ModelError(f"{error} ({tried})")
             spent.__cause__ = error
-            self._give_up(flight, spent)
+            self._give_up(spent, *flights)
             return
         flight.counters.retried += 1
-        self._waiting[flight] = self._loop.call_later(delay, self._requeue, flight)
+        self._waiting[flight] = self._loop.call_later(delay, self._requeue, *flights)
 
-    def _requeue(self, flight: Flight) -> None:
-        del self._waiting[flight]
+    def _requeue(self, *flights: Flight) -> None:
+        del self._waiting[flights[0]]
         if self.grounded is None:
-            self._queue.appendleft(flight)  # first come first served: it has waited longest
+            self._queue_first(*flights)
             self.pump()
 
-    def _give_up(self, flight: Flight, error: ModelError) -> None:
-        self._tower.lost(flight, error)
+    def _queue_first(self, *flights: Flight) -> None:
+        """Before all others, first come first served: they have waited longest."""
+        for flight in reversed(flights):
+            self._queue.appendleft(flight)
+
+    def _give_up(self, error: ModelError, *flights: Flight) -> None:
+        self._lost(error, *flights)
         self._streak.gave_up(error)
 
-    def _afford(self, flight: Flight) -> bool:
+    def _afford(self, flight: Flight, rides: bool = False) -> bool:
         if self._budget is None or self._spending is None:
             return True
-        forecast = self._spending.forecast(flight.request)
+        forecast = self._spending.forecast(flight.request, rides)
         if self._budget.reserve(forecast):
             flight.reserved = forecast
             return True
         if self._budget.closed is not None:
-            refused, self._queue = self._queue, deque()
-            for each in refused:
-                self._tower.lost(each, self._budget.closed)
+            refused = list(self._queue)
+            self._queue.clear()
+            self._lost(self._budget.closed, *refused)
         return False
 
-    def _release(self, flight: Flight, completion: Completion | None) -> None:
+    def _release(self, flight: Flight, completion: Completion | None, rides: bool = False) -> None:
         """The budget learns what an attempt cost; what fails is taken to cost nothing."""
         if self._budget is None or self._spending is None:
             return
         cost = 0.0
         if completion is not None:
-            tokens_in = estimated_tokens(flight.request) if completion.tokens_in is None else completion.tokens_in
+            thought = 0 if rides else estimated_tokens(flight.request)
+            tokens_in = thought if completion.tokens_in is None else completion.tokens_in
             tokens_out = len(completion.text) // 4 + 1 if completion.tokens_out is None else completion.tokens_out
-            self._spending.learn(flight.request, tokens_in, tokens_out)
+            self._spending.learn(flight.request, tokens_in, tokens_out, rides)
             cost = self._cost_of(tokens_in, tokens_out) or 0.0
         self._budget.release(flight.reserved, cost)
         self._loop.call_soon(self._tower.room_again)
