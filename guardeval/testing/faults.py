@@ -20,15 +20,15 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Self, cast
 
 __all__ = ["Answer", "FaultServer", "Faults"]
 
-# request body → content, or the whole reply's JSON (sent as HTTP 400 where it holds an `error`)
-Answer = Callable[[Mapping[str, Any]], str | Mapping[str, Any]]
+# request body → content, one a choice where it is a list, or the whole reply's JSON (HTTP 400 where it holds an `error`)
+Answer = Callable[[Mapping[str, Any]], str | Sequence[str] | Mapping[str, Any]]
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 
 
@@ -60,7 +60,8 @@ class FaultServer:
     """The server, on a free port of 127.0.0.1, in a thread of its own: ``with FaultServer(...) as server``.
 
     ``answer``: what is said, a text or a function of the request's body. ``latency``: seconds. ``slots``: more requests than
-    these at once are answered with 429. ``api_key``: anything else is answered with 401. ``models``: what ``/models`` lists.
+    these at once are answered with 429. ``choices``: what it gives at most to one request, whatever ``n`` asks for.
+    ``api_key``: anything else is answered with 401. ``models``: what ``/models`` lists.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class FaultServer:
         *,
         latency: float = 0.0,
         slots: int | None = None,
+        choices: int | None = None,
         api_key: str | None = None,
         models: tuple[str, ...] = ("scripted",),
         port: int = 0,
@@ -78,6 +80,7 @@ class FaultServer:
         self.faults = faults or Faults()
         self.latency = latency
         self.slots = slots
+        self.choices = choices
         self.api_key = api_key
         self.models = models
         self.port = port
@@ -219,7 +222,12 @@ class FaultServer:
             connection.abort()
         else:
             answer = self.answer(body)
-            reply = _reply_json(body, answer, chat) if isinstance(answer, str) else dict(answer)
+            if isinstance(answer, Mapping):
+                reply = dict(answer)
+            else:
+                n = int(body.get("n") or 1)
+                n = n if self.choices is None else min(n, self.choices)
+                reply = _reply_json(body, [answer] * n if isinstance(answer, str) else answer[:n], chat)
             status = 400 if "error" in reply else 200
             connection.send(status, reply | {"choices": []} if fault == "empty" else reply, truncated=fault == "truncated")
 
@@ -271,16 +279,18 @@ def _error(message: str, kind: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind}}
 
 
-def _reply_json(body: Mapping[str, Any], text: str, chat: bool) -> dict[str, Any]:
+def _reply_json(body: Mapping[str, Any], texts: Sequence[str], chat: bool) -> dict[str, Any]:
     asked = json.dumps(body.get("messages") or body.get("prompt"))
-    usage = {"prompt_tokens": len(asked) // 4, "completion_tokens": len(text) // 4 + 1}
-    said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+    usage = {"prompt_tokens": len(asked) // 4, "completion_tokens": sum(len(text) // 4 + 1 for text in texts)}
+    said: list[dict[str, Any]] = [
+        {"message": {"role": "assistant", "content": text}} if chat else {"text": text} for text in texts
+    ]
     return {
         "id": "scripted",
         "object": "chat.completion" if chat else "text_completion",
         "created": 0,
         "model": body.get("model", ""),
-        "choices": [{"index": i, "finish_reason": "stop", **said} for i in range(int(body.get("n") or 1))],
+        "choices": [{"index": i, "finish_reason": "stop", **each} for i, each in enumerate(said)],
         "usage": usage | {"total_tokens": sum(usage.values())},
     }
 
