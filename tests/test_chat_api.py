@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardeval.chat_api import read_answer
+from guardeval.chat_api import read_answer, read_answers
 from guardeval.contracts import Completion, Finish
 from guardeval.errors import ModelError, ModelUnusable, Transient
 
@@ -156,3 +156,55 @@ def test_raw_completions_give_tokens_in_lists():
     completion = answered(text=" safe", finish_reason="stop", logprobs=logprobs)
     assert completion.tokens[0].top == ((" saf", -0.5), (" un", -2.0))
     assert [t.logprob for t in completion.tokens] == [-0.5, -0.1]
+
+
+# ── several choices ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def choice(content: Any = "x", **fields: Any) -> dict[str, Any]:
+    return {"finish_reason": "stop", "message": {"content": content}} | fields
+
+
+def test_every_choice_is_read_with_its_own_finish_reasoning_and_probabilities():
+    logprobs = {"content": [{"token": "yes", "logprob": -0.5, "bytes": None, "top_logprobs": []}]}
+    body = {
+        "choices": [choice("yes", logprobs=logprobs), choice("so", finish_reason="length"), {"text": "raw", "index": 2}],
+        "usage": {"prompt_tokens": 50, "completion_tokens": 16},
+    }
+    first, second, third = read_answers(body, 3, "http://x")
+    assert (first.text, first.tokens[0].logprob, first.finish) == ("yes", -0.5, Finish.STOP)
+    assert (second.text, second.finish, second.tokens) == ("so", Finish.LENGTH, ())
+    assert third.text == "raw"
+    assert [c.tokens_in for c in (first, second, third)] == [50, 0, 0]
+    assert [c.tokens_out for c in (first, second, third)] == [6, 4, 6]  # 3, 2 and 3 of 8 characters of 16 tokens
+
+
+def test_a_choice_that_cannot_be_read_is_an_error_in_its_place():
+    body = {"choices": [choice(None), choice("good"), choice(None, message={"tool_calls": [{}]}), None], "usage": {}}
+    lost, good, tool, nothing = read_answers(body, 4, "http://x")
+    assert isinstance(lost, Transient)
+    assert isinstance(nothing, Transient)
+    assert type(tool) is ModelError
+    assert good == Completion("good")
+
+
+def test_more_choices_than_asked_for_are_left_and_none_at_all_is_a_failure():
+    assert len(read_answers({"choices": [choice()] * 5}, 3, "http://x")) == 3
+    for body in ({"choices": []}, {}, [], {"error": {"message": "busy", "code": 503}}):
+        with pytest.raises(Transient):
+            read_answers(body, 3, "http://x")
+
+
+@given(
+    st.lists(st.text(max_size=9), min_size=1, max_size=8), st.none() | st.integers(0, 10_000), st.none() | st.integers(0, 99)
+)
+def test_tokens_of_all_choices_add_up_to_what_was_counted(texts, tokens_out, tokens_in):
+    usage = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}
+    read = read_answers({"choices": [choice(t) for t in texts], "usage": usage}, len(texts), "http://x")
+    assert [c.text for c in read] == texts
+    if tokens_out is None:
+        assert {c.tokens_out for c in read} == {None}
+    else:
+        assert sum(c.tokens_out for c in read) == tokens_out
+        assert all(c.tokens_out >= 0 for c in read)
+    assert [c.tokens_in for c in read] == [tokens_in] + [None if tokens_in is None else 0] * (len(texts) - 1)

@@ -66,7 +66,7 @@ class FaultServer:
 
     def __init__(
         self,
-        answer: str | Answer = "Decision: unharmful\nPolicies: none",
+        answer: str | Sequence[str] | Answer = "Decision: unharmful\nPolicies: none",
         faults: Faults | None = None,
         *,
         latency: float = 0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -231,3 +232,49 @@ def test_wrong_options_are_refused_with_what_is_wanted():
         Registry().build("models", "openai", {"model": "m", "reasoning": "deep"})
     with pytest.raises(ConfigError, match="in,out"):
         Registry().build("models", "openai", {"model": "m", "price": "1,2,3"})
+
+
+# ── several draws ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def several(*contents: str) -> Answer:
+    choices = [{"index": i, "finish_reason": "stop", "message": {"content": c}} for i, c in enumerate(contents)]
+    return Answer({"choices": choices, "usage": {"prompt_tokens": 9, "completion_tokens": 4}})
+
+
+async def draw(server: ScriptedServer, n: int, **options: Any) -> list[Completion | ModelError]:
+    backend = OpenAI("gpt-4o", base_url=server.url, **options)
+    try:
+        return await backend.generate_draws([replace(a_request(), draw=1 + i) for i in range(n)])
+    finally:
+        await backend.close()
+
+
+async def test_draws_of_a_question_go_out_as_n_with_the_first_ones_seed():
+    with ScriptedServer(lambda _: several("a", "b", "cd")) as server:
+        completions = await draw(server, 3)
+    (asked,) = server.asked
+    assert (asked.body["n"], asked.body["seed"], asked.body["temperature"]) == (3, 11, 0.5)
+    assert [(c.text, c.tokens_in, c.tokens_out) for c in completions] == [("a", 9, 1), ("b", 0, 1), ("cd", 0, 2)]
+
+
+async def test_a_reasoning_model_draws_at_its_own_temperature():
+    with ScriptedServer(lambda _: several("a", "b")) as server:
+        assert len(await draw(server, 2, reasoning="low")) == 2
+    body = server.asked[0].body
+    assert body["n"] == 2
+    assert not {"temperature", "seed", "top_p"} & set(body)
+
+
+async def test_a_prompt_that_a_filter_refuses_is_withheld_in_every_draw():
+    refused = Answer({"error": {"code": "content_filter", "message": "filtered"}}, 400)
+    with ScriptedServer(lambda _: refused) as server:
+        assert await draw(server, 3) == [Completion("", Finish.FILTERED)] * 3
+
+
+def test_how_many_draws_go_in_a_request_is_the_users_to_say_and_not_part_of_the_identity():
+    few, many = OpenAI("gpt-4o", base_url="http://x", draws=1), OpenAI("gpt-4o", base_url="http://x")
+    assert (few.traits.draws, many.traits.draws) == (1, 16)
+    assert few.identity == many.identity
+    with pytest.raises(ConfigError, match="draws=0 must be positive"):
+        OpenAI("gpt-4o", draws=0)
