@@ -36,8 +36,7 @@ class Connections(Lane):
         self._deadlines = None if timeout is None else Deadlines(timeout, self._loop)
         self.draws = self._most_draws()  # a request asks for at most; less once the model has given less
         self._drew = False  # whether the model has given several at once
-        if self.draws > 1:
-            self._queue = DrawQueue()
+        self._draw_queue: DrawQueue | None = None  # the queue, once a draw other than 0 has come: until then none can go along
 
     def _most_draws(self) -> int:
         traits = self.traits
@@ -74,13 +73,20 @@ class Connections(Lane):
         flight = self._take()
         if flight is not None:
             self._under_way += 1
-            if self.draws > 1 and not flight.alone:
-                self._take_along(flight)
+            if self._draw_queue is not None:
+                self._take_along(flight, self._draw_queue)
         return flight
 
-    def _take_along(self, flight: Flight) -> None:
+    def push(self, flight: Flight) -> None:
+        """Queue a request; :meth:`pump` sends it."""
+        if flight.request.draw and self.draws > 1 and self._draw_queue is None:
+            self._queue = self._draw_queue = DrawQueue(self._queue)
+        self._queue.append(flight)
+
+    def _take_along(self, flight: Flight, queue: DrawQueue) -> None:
         """The next draws of the same question, as far as they wait, are wanted and can be paid for."""
-        queue = cast(DrawQueue, self._queue)
+        if flight.alone:
+            return
         wing: list[Flight] = []
         last = flight
         while len(wing) < self.draws - 1 and (found := queue.next_draw(last)) is not None:

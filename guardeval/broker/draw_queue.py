@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from guardeval.broker.flight import Flight
 from guardeval.contracts import Sampling
@@ -11,14 +12,13 @@ __all__ = ["DrawQueue"]
 
 
 class DrawQueue(deque[Flight]):
-    """First come, first served; knows which of those that wait are draws of the same question.
+    """First come, first served; knows which of those that wait are draws of the same question."""
 
-    Nothing is looked up before the first draw other than 0 is queued: a run that asks each question once pays nothing.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._draws: dict[tuple[bytes, Sampling], dict[int, Flight]] | None = None  # by question, then by draw
+    def __init__(self, waiting: Iterable[Flight] = ()) -> None:
+        super().__init__(waiting)
+        self._draws: dict[tuple[bytes, Sampling], dict[int, Flight]] = {}  # by question, then by draw
+        for flight in self:
+            self._note(flight)
 
     def append(self, flight: Flight, /) -> None:
         super().append(flight)
@@ -39,29 +39,20 @@ class DrawQueue(deque[Flight]):
 
     def clear(self) -> None:
         super().clear()
-        self._draws = None
+        self._draws.clear()
 
     def next_draw(self, flight: Flight) -> Flight | None:
         """The draw after this one of the same question, if it waits and may go with others.
 
         In a row, because a server that is given a seed gives the n-th of its answers the n-th seed after it.
         """
-        if self._draws is None:
-            return None
         found = self._draws.get(_question(flight), {}).get(flight.request.draw + 1)
         return None if found is None or found.alone else found
 
     def _note(self, flight: Flight) -> None:
-        if self._draws is not None:
-            self._draws.setdefault(_question(flight), {})[flight.request.draw] = flight
-        elif flight.request.draw:
-            self._draws = {}
-            for each in self:
-                self._note(each)
+        self._draws.setdefault(_question(flight), {})[flight.request.draw] = flight
 
     def _forget(self, flight: Flight) -> None:
-        if self._draws is None:
-            return
         question = _question(flight)
         draws = self._draws.get(question, {})
         draws.pop(flight.request.draw, None)

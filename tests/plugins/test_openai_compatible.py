@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_server import Answer, Asked, ScriptedServer, chat_answer, unused_port
 
+from guardeval.broker import Broker
 from guardeval.chat_api import sendable
 from guardeval.contracts import Completion, Finish, Frame, Prompt, Request, Sampling, Turn
 from guardeval.errors import ConfigError, ModelError, ModelUnusable, Transient
@@ -371,6 +374,25 @@ async def test_llama_cpp_says_when_a_prompt_is_too_long(tiny_server):
     with pytest.raises(ModelError, match=r"400.*context") as raised:
         await ask(tiny_server, a_request("word " * 9000))
     assert not isinstance(raised.value, (Transient, ModelUnusable))
+
+
+async def test_llama_cpp_gives_every_draw_whether_its_version_takes_n_or_not(tiny_server, tiny_texts):
+    from guardeval.solvers.direct import Direct
+
+    listener = Listener()
+    await Direct().solve(a_case(prompt=tiny_texts[0][0]), listener)
+    warm = replace(listener.asked[0].sampling, temperature=1.5, seed=3, max_tokens=20)
+    requests = [replace(listener.asked[0], sampling=warm, draw=i) for i in range(4)]
+    model = OpenAICompatible("tiny", base_url=tiny_server)
+    async with Broker() as broker:
+        bound = broker.bind(model)
+        said = await asyncio.gather(*(bound.asker().generate(r) for r in requests))
+        sent = broker.counters.sent
+    await model.close()
+    assert (broker.counters.answered, broker.counters.failed) == (4, 0)
+    assert sent in (1, 1 + 3, 1 + 4)  # it took n, gave one of four, or refused all four
+    assert all("Decision: " in c.text and c.tokens_out for c in said)
+    assert said[0].tokens_in > 100
 
 
 class Named:
