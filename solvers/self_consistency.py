@@ -1,4 +1,7 @@
-"""``--solver self_consistency``: ask several times, at a temperature, and let the draws vote (Wang et al., 2203.11171)."""
+"""``--solver self_consistency``: ask several times, at a temperature, and let the draws vote.
+
+Wang et al., 2023, arXiv:2203.11171.
+"""
 
 from __future__ import annotations
 
