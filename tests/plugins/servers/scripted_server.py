@@ -52,6 +52,7 @@ class ScriptedServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body go out one by one: held back, each answer would take 40 ms
 
             def do_GET(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
