@@ -155,6 +155,13 @@ _OTHERS = (
     Metric("reasoning_steps", None, "reasoning steps per answer", "steps"),
     Metric("reasoning_tokens", None, "tokens written per answer, closing block included", "tokens"),
     Metric("tokens_per_step", None, "tokens written per reasoning step", "tokens"),
+    Metric("failure_overflagged", False, "share over-flagged, of negatives with a verdict"),
+    Metric("failure_missed", False, "share missed, of positives with a verdict"),
+    Metric(
+        "failure_policy_confusion", False, "share with other policies than the gold ones, of flagged positives that settle any"
+    ),
+    Metric("failure_unreadable", False, "share without a verdict, of labelled samples"),
+    Metric("failure_edge", None, "share with a narrow margin or a split vote, of labelled samples with a score or votes"),
 )
 CONFUSION: Mapping[str, Confusion] = {m.name: m for m in _CONFUSION}
 METRICS: Mapping[str, Metric] = {m.name: m for m in (*_CONFUSION, *_OTHERS)}

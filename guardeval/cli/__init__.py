@@ -16,7 +16,7 @@ from guardeval.errors import ConfigError, GuardevalError, did_you_mean
 
 __all__ = ["COMMANDS", "main"]
 
-# name → what it is for; the module is guardeval.cli.<name>_command
+# name → what it is for; the module is guardeval.cli.<name>_command, with _ for -
 COMMANDS = {
     "run": "measure a guard on benchmarks: --task T --solver S --model M",
     "list": "what is installed: tasks, solvers, scorers, models, trainers, optimizers",
@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "two or more runs, paired on the samples they share",
     "combine": "finished runs made one: votes, weights, cascades, without asking a model",
     "report": "tables of finished runs, as text or Markdown",
+    "sample-errors": "misjudged samples of a run, drawn for review",
     "data": "the rows behind a task: show, check, pull",
     "models": "models that can be run at once: list",
     "train": "make a guard from rows: linear",
@@ -89,13 +90,14 @@ def _dispatch(words: list[str]) -> int:
     if words[0].startswith("-"):  # as in lm-eval: flags alone mean `run`
         words = ["run", *words]
     command, rest = words[0], words[1:]
+    command = command.replace("_", "-") if command not in COMMANDS else command
     if command not in COMMANDS:
         raise ConfigError(f"unknown command {command!r}{did_you_mean(command, COMMANDS)}")
     from importlib import import_module
 
     from guardeval.cli.parser import parse
 
-    module = import_module(f"guardeval.cli.{command}_command")
+    module = import_module(f"guardeval.cli.{command.replace('-', '_')}_command")
     parsed = parse(command, COMMANDS[command], module.configure, rest)
     return 0 if parsed is None else int(module.execute(parsed))
 

@@ -19,6 +19,7 @@ def configure(parser: Parser) -> None:
     parser.add_argument("--accounting", default="strict", metavar="A", help="strict, parsed, fail_closed, fail_open (strict)")
     parser.add_argument("--format", default="text", metavar="F", help="text or md (text)")
     parser.add_argument("--json", metavar="FILE", help="write everything, ids of flipped samples too, as JSON")
+    parser.add_argument("--flips", metavar="N", help="show up to N samples behind each changed cell of the flip matrix")
     parser.add_argument("--seed", default="0", metavar="N", help="of the bootstrap (0)")
 
 
@@ -28,22 +29,24 @@ def execute(args: argparse.Namespace) -> int:
     if args.format not in _FORMATS:
         raise ConfigError(f"guardeval compare: unknown format {args.format!r}{did_you_mean(args.format, _FORMATS)}")
     seed = whole_number(args.seed, "guardeval compare: --seed")
+    flips = whole_number(args.flips, "guardeval compare: --flips") if args.flips is not None else 0
     from guardeval.compare_runs import compare_runs
-    from guardeval.report.comparison import comparison_tables
+    from guardeval.report.comparison import comparison_tables, flip_tables
 
     found = compare_runs([Path(r) for r in args.runs], task=args.task, accounting=args.accounting, seed=seed)
     if args.json:
         from guardeval.runs import results_json, write_atomically
 
         write_atomically(Path(args.json), results_json(found.as_dict()))
+    tables = [*comparison_tables(found), *(flip_tables(found, flips) if flips else ())]
     if args.format == "md":
         from guardeval.report.markdown import markdown_tables
 
-        print(markdown_tables(comparison_tables(found), found.notices))
+        print(markdown_tables(tables, found.notices))
         return 0
     from guardeval.report.terminal import print_notices, print_table
 
     print_notices(found.notices)
-    for table in comparison_tables(found):
+    for table in tables:
         print_table(table)
     return 0

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from guardeval.compare import Comparison, Difference, Pair
+from guardeval.compare import Comparison, Difference, Flip, Pair
 from guardeval.compare_runs import RunsComparison, TaskComparison
+from guardeval.data import Judged
+from guardeval.flipped import FlippedSamples
+from guardeval.judged import Judgements
+from guardeval.report.failures import clip, is_redacted
 from guardeval.report.tables import Table, number
+from guardeval.runs import StoredRun, open_run
 
-__all__ = ["comparison_tables"]
+__all__ = ["comparison_tables", "flip_tables"]
 
 
 def comparison_tables(found: RunsComparison) -> list[Table]:
@@ -114,3 +119,36 @@ def _what(before: bool, after: bool) -> str:
     if before == after:
         return "" if after else "wrong in both"
     return "gained" if after else "lost"
+
+
+def flip_tables(found: RunsComparison, most: int) -> Iterator[Table]:
+    """The samples behind each cell of the flip matrices in which the runs said different things, ``most`` a cell."""
+    runs = dict(zip(found.names, (open_run(f) for f in found.folders), strict=True))
+    for task in found.tasks:
+        for pair in _pairs(task):
+            reference, other = runs[found.names[0]], runs[pair.name]
+            behind = FlippedSamples(*(_judgements(run, task.task) for run in (reference, other)))
+            redacted = is_redacted(reference) or is_redacted(other)
+            for flip in (f for f in pair.flips if f.ids):
+                yield _behind(task.task, pair.name, flip, behind, most, redacted)
+
+
+def _judgements(run: StoredRun, task: str) -> Judgements:
+    return next(t for t in run.tasks if t.name == task).judgements()
+
+
+def _behind(task: str, name: str, flip: Flip, behind: FlippedSamples, most: int, redacted: bool) -> Table:
+    what = _what(flip.right_before, flip.right_after)
+    title = f"{task}, {name}: {flip.gold}, {flip.before} → {flip.after}{f' ({what})' if what else ''}"
+    notes = (f"{flip.n - most} more; --json writes all ids",) if flip.n > most else ()
+    if redacted:
+        return Table(title, ("sample",), tuple((id_,) for id_ in flip.ids[:most]), (*notes, "redacted: no text"))
+    rows = tuple(_flipped(before, after) for before, after in behind.of(flip, most))
+    return Table(title, ("sample", "score before", "score after", "policies before", "policies after", "text"), rows, notes)
+
+
+def _flipped(before: Judged, after: Judged) -> tuple[str, ...]:
+    scores = ("" if j.verdict.score is None else number(j.verdict.score, 2) for j in (before, after))
+    named = (", ".join(sorted(j.verdict.policies)) for j in (before, after))
+    sample = before.sample
+    return (sample.id, *scores, *named, clip(sample.prompt if sample.response is None else sample.response))

@@ -10,7 +10,7 @@ from guardeval.report.plain import printable
 from guardeval.report.summary import group_table, summary_table
 from guardeval.report.tables import Table, facts, heading, task_tables
 
-__all__ = ["markdown", "markdown_table", "markdown_tables"]
+__all__ = ["markdown", "markdown_sections", "markdown_table", "markdown_tables"]
 
 _SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*<>|#~$"} | {"&": "&amp;"})
 
@@ -42,6 +42,11 @@ def markdown_table(table: Table) -> str:
 def markdown_tables(tables: Sequence[Table], notices: Sequence[str] = ()) -> str:
     """Notices as a quotation, then the tables."""
     return "\n".join([*_quoted(notices), *(markdown_table(t) for t in tables)])
+
+
+def markdown_sections(sections: Sequence[tuple[str, Sequence[Table]]]) -> str:
+    """Tables under headings of the third level."""
+    return "\n".join(f"### {escaped(title)}\n\n{markdown_tables(tables)}" for title, tables in sections)
 
 
 def _quoted(notices: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guardeval.accounting import ACCOUNTINGS
+from guardeval.metrics import METRICS
 from guardeval.run_names import model_text
 
 __all__ = ["Table", "cell", "facts", "heading", "number", "task_tables"]
@@ -100,6 +101,8 @@ def task_tables(results: Mapping[str, Any], task: str) -> list[Table]:
         _scores(metrics),
         _effort(metrics),
         _stages(metrics, results["config"].get("members") or ()),
+        _failures(metrics),
+        _failures_by_category(metrics),
         _others(metrics),
     ]
     return [t for t in tables if t is not None and t.rows]
@@ -211,12 +214,32 @@ def _stages(metrics: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) ->
     return Table("stages", columns, tuple(rows), (note,)) if rows else None
 
 
+_FAILURES = (
+    "failure_overflagged", "failure_missed", "failure_policy_confusion", "failure_unreadable", "failure_edge",
+)  # fmt: skip
+_IN_CATEGORY = "overflagging["
+
+
+def _failures(metrics: Mapping[str, Any]) -> Table | None:
+    there = [m for m in _FAILURES if f"{m},none" in metrics]
+    rows = tuple((m, METRICS[m].meaning, cell(metrics, m, "none", n=True)) for m in there)
+    return Table("modes of failure", ("metric", "meaning", "value"), rows) if rows else None
+
+
+def _failures_by_category(metrics: Mapping[str, Any]) -> Table | None:
+    named = [k.removesuffix(",parsed") for k in metrics if k.startswith(_IN_CATEGORY) and k.endswith(",parsed")]
+    there = [m for m in named if not _accompanies(m, "parsed", metrics)]
+    rows = tuple((m.removeprefix(_IN_CATEGORY).replace("]", "", 1), cell(metrics, m, "parsed", n=True)) for m in there)
+    return Table("over-flagging by category (parsed only)", ("category", "value"), rows) if rows else None
+
+
 def _others(metrics: Mapping[str, Any]) -> Table | None:
     """What further scorers found."""
     rows = []
     for key in metrics:
         metric, comma, accounting = key.partition(",")
-        known = metric in _HEADLINE or metric in _SCORES or metric in _EFFORT or "/" in metric or metric.startswith("policy_")
+        known = metric in {*_HEADLINE, *_SCORES, *_EFFORT, *_FAILURES} or "/" in metric
+        known = known or metric.startswith(("policy_", _IN_CATEGORY))
         if not comma or known or _accompanies(metric, accounting, metrics) or metric == "policies_scored":
             continue
         rows.append((metric, accounting, cell(metrics, metric, accounting, n=True)))

@@ -16,7 +16,7 @@ from guardeval.report.plain import printable
 from guardeval.report.summary import group_table, summary_table
 from guardeval.report.tables import Table, facts, heading, task_tables
 
-__all__ = ["print_notices", "print_plan", "print_results", "print_summary", "print_table", "report_text"]
+__all__ = ["print_notices", "print_plan", "print_results", "print_summary", "print_table", "report_text", "sections_text"]
 
 _BOLD, _DIM, _YELLOW = "1", "2", "33"
 
@@ -95,6 +95,15 @@ def report_text(runs: Sequence[Mapping[str, Any]], names: Sequence[str], plain: 
     lines = page.summary(runs) if len(runs) > 1 else []
     for results, name in zip(runs, names, strict=True):
         lines += [*page.paragraph(f"run {name}", _BOLD), *page.results(results)]
+    return "\n".join(lines)
+
+
+def sections_text(sections: Sequence[tuple[str, Sequence[Table]]], plain: bool = False) -> str:
+    """Tables under headings; ``plain`` as in :func:`report_text`."""
+    page = Page() if plain else Page.of(sys.stdout)
+    lines = []
+    for title, tables in sections:
+        lines += [*page.paragraph(title, _BOLD), "", *(line for table in tables for line in page.table(table))]
     return "\n".join(lines)
 
 

@@ -37,7 +37,7 @@ def check_command(words: list[str]) -> None:
         assert words[0] in {"export", "lm_eval", "ollama", "pip"}, words
         return
     command = words[1] if words[1] in COMMANDS else "run"
-    module = import_module(f"guardeval.cli.{command}_command")
+    module = import_module(f"guardeval.cli.{command.replace('-', '_')}_command")
     parsed = parse(command, COMMANDS[command], module.configure, words[2:])
     registry = Registry()
     if command == "run":
