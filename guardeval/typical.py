@@ -122,10 +122,11 @@ class _Counted:
 
     def add(self, chunk: Sequence[tuple[int, list[str]]]) -> None:
         ids, text = self._numbered(chunk)
-        found, where = _distinct_within(*_ngrams(ids, text, self.longest), self.at_least)
+        found, where = _distinct_within(*_ngrams(ids, text, self.longest, self.at_least), self.at_least)
         if not len(found):
             return
-        ngrams, place = np.unique(found, return_inverse=True)
+        new = np.r_[True, found[1:] != found[:-1]]  # they come sorted
+        ngrams, place = found[new], np.cumsum(new) - 1
         member = np.array([m for m, _ in chunk])[where]
         counts = np.bincount(place * self.memberships + member, minlength=len(ngrams) * self.memberships)
         self._merge(ngrams, counts.reshape(len(ngrams), self.memberships))
@@ -138,14 +139,15 @@ class _Counted:
         return ids, np.repeat(np.arange(len(chunk)), lengths)
 
     def _merge(self, ngrams: Ints, texts: Ints) -> None:
-        both = np.concatenate([self.ngrams, ngrams])
-        self.ngrams, place = np.unique(both, return_inverse=True)
-        merged = np.zeros((len(self.ngrams), self.memberships), np.int64)
-        np.add.at(merged, place, np.concatenate([self.texts, texts]))
-        self.texts = merged
-        if len(self.ngrams) > _MOST_NGRAMS:
-            most = np.sort(np.argpartition(-merged.sum(axis=1), _MOST_NGRAMS)[:_MOST_NGRAMS])
-            self.ngrams, self.texts = self.ngrams[most], merged[most]
+        if len(self.ngrams):
+            ngrams, place = np.unique(np.concatenate([self.ngrams, ngrams]), return_inverse=True)
+            merged = np.zeros((len(ngrams), self.memberships), np.int64)
+            np.add.at(merged, place, np.concatenate([self.texts, texts]))
+            texts = merged
+        if len(ngrams) > _MOST_NGRAMS:
+            most = np.sort(np.argpartition(-texts.sum(axis=1), _MOST_NGRAMS)[:_MOST_NGRAMS])
+            ngrams, texts = ngrams[most], texts[most]
+        self.ngrams, self.texts = ngrams, texts
 
     def lengths(self) -> Ints:
         """How many words each n-gram has."""
@@ -159,25 +161,31 @@ class _Counted:
         return [tuple(by_number[p] for p in of if p) for of in parts]
 
 
-def _ngrams(ids: Ints, text: Ints, longest: int) -> tuple[Ints, Ints]:
-    """All n-grams that lie within one text, and the text of each."""
-    found, where = [ids[ids > 0]], [text[ids > 0]]
+def _ngrams(ids: Ints, text: Ints, longest: int, at_least: int) -> tuple[Ints, Ints]:
+    """N-grams that lie within one text, and the text of each; without most of those that occur less than ``at_least``
+    times, for an n-gram is no commoner than its parts."""
+    found, where = [], []
     code, whole = ids, ids > 0
-    for n in range(2, min(longest, 3) + 1):
-        last = ids[n - 1 :]
-        whole = whole[:-1] & (last > 0) & (text[: len(last)] == text[n - 1 :])
-        code = code[:-1] << _WORD_BITS | last
+    for n in range(1, min(longest, 3) + 1):
+        if n > 1:
+            code = code[:-1] << _WORD_BITS | ids[n - 1 :]
+            whole = whole[:-1] & whole[1:] & (text[: len(code)] == text[n - 1 :])
+        whole[whole] = _often(code[whole], at_least)
         found.append(code[whole])
-        where.append(text[: len(last)][whole])
+        where.append(text[: len(code)][whole])
     return np.concatenate(found), np.concatenate(where)
 
 
-def _distinct_within(ngrams: Ints, text: Ints, at_least: int) -> tuple[Ints, Ints]:
-    """Each n-gram once a text, without those (most) that less than ``at_least`` texts hold. The texts come in ascending
-    order, so they do within one n-gram too."""
+def _often(ngrams: Ints, at_least: int) -> Mask:
+    """False only for what occurs less than ``at_least`` times; true for a few of these, too, that share a bucket."""
     bucket = (ngrams * np.int64(0x9E3779B97F4A7C15 - (1 << 64))) >> 42 & (_BUCKETS - 1)
-    often = np.bincount(bucket, minlength=_BUCKETS)[bucket] >= at_least
-    ngrams, text = ngrams[often], text[often]
+    often: Mask = np.bincount(bucket, minlength=_BUCKETS)[bucket] >= at_least
+    return often
+
+
+def _distinct_within(ngrams: Ints, text: Ints, at_least: int) -> tuple[Ints, Ints]:
+    """Each n-gram once a text, sorted, without those that less than ``at_least`` texts hold. The texts come in ascending
+    order, so they do within one n-gram too."""
     order = np.argsort(ngrams, kind="stable")
     ngrams, text = ngrams[order], text[order]
     new = np.ones(len(ngrams), bool)
