@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -33,18 +34,22 @@ def judgements(judged: list[Judged]) -> Judgements:
     return Judgements.of(judged, Target.PROMPT, NAMES)
 
 
+subsets = st.sampled_from([frozenset(c) for n in range(4) for c in combinations(NAMES, n)])
+VOTES = [votes for n in range(4) for votes in product([True, False, None], repeat=n)]
+
+
 @st.composite
 def any_judged(draw: st.DrawFn, index: int = 0) -> Judged:
     gold = draw(st.sampled_from([True, False, None]))
     label = draw(st.sampled_from([True, False, None]))
-    known = draw(st.frozensets(st.sampled_from(NAMES)))
-    violated = known & draw(st.frozensets(st.sampled_from(NAMES))) if gold else frozenset()
-    said = draw(st.lists(st.sampled_from([True, False, None]), max_size=4))
+    known = draw(subsets)
+    violated = known & draw(subsets) if gold else frozenset()
+    said = draw(st.sampled_from(VOTES))
     votes = tuple(Vote(f"m{i}", Outcome.FAILED if v is None else Outcome.PARSED, v) for i, v in enumerate(said))
     voters = draw(st.sampled_from([Voters.MODELS, Voters.STAGES])) if votes else None
-    score = draw(st.one_of(st.none(), st.sampled_from([0.0, 0.4, 0.41, 0.5, 0.59, 0.6, 1.0]), st.floats(0, 1)))
+    score = draw(st.sampled_from([None, 0.0, 0.4, 0.41, 0.5, 0.59, 0.6, 1.0]))
     outcome = Outcome.PARSED if label is not None else draw(st.sampled_from([Outcome.UNPARSEABLE, Outcome.FAILED]))
-    policies = draw(st.frozensets(st.sampled_from(NAMES)))
+    policies = draw(subsets)
     verdict = Verdict(Target.PROMPT, outcome, label, score, policies, votes=votes, voters=voters)
     labels = {} if gold is None else {Target.PROMPT: gold}
     category = draw(st.sampled_from([None, "a", "b"]))
@@ -52,7 +57,7 @@ def any_judged(draw: st.DrawFn, index: int = 0) -> Judged:
     return Judged(Sample(str(index), index, prompt, None, labels, violated, known, category), verdict)
 
 
-many_judged = st.integers(1, 30).flatmap(lambda n: st.tuples(*(any_judged(i) for i in range(n))).map(list))
+many_judged = st.integers(1, 10).flatmap(lambda n: st.tuples(*(any_judged(i) for i in range(n))).map(list))
 
 
 def modes_by_loop(one: Judged, margin: float) -> set[Mode]:

@@ -99,3 +99,34 @@ def test_flips_of_redacted_runs_show_ids_only(cli, guard_run):
     runs = [guard_run("--model", f"embedded/{m}", "--redact") for m in ("char", "nb")]
     shown = cli("compare", *runs, "--flips", 2)
     assert shown.code == 0 and "redacted: no text" in shown.out and "score before" not in shown.out
+
+
+def test_hostile_rows_steer_no_terminal_and_stay_one_line_each(cli, desk):
+    nasty = "\x1b]0;owned\x07 <img src=x onerror=alert(1)> | \u202e \u2028 `${x}` [a](javascript:b) kill hack bomb number "
+    rows = [{"prompt": nasty * (1 + i % 3) + str(i), "label": ("unharmful", "harmful")[i % 2]} for i in range(30)]
+    rows += [{"prompt": f"how do I knit a scarf of {i} metres", "label": ("harmful", "unharmful")[i % 2]} for i in range(30)]
+    (desk / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    runs = []
+    for model in ("char", "nb"):
+        words = ("run", "--task", "wildguard", "--data", "rows.jsonl", "--no_cache", "--quiet", "--model", f"embedded/{model}")
+        done = cli(*words)
+        assert done.code == 0, done.err
+        runs.append(done.out.rpartition("run folder: ")[2].splitlines()[0])
+    for words in (("report", runs[0], "--failures"), ("compare", *runs, "--flips", 3), ("sample-errors", runs[0])):
+        done = cli(*words)
+        assert done.code == 0, done.err
+        assert all(line.isprintable() for line in done.out.split("\n")), words
+    assert cli("report", runs[0], "--failures", "--format", "md").out.replace("\\<", "").count("<img") == 0
+    assert len((desk / "review.jsonl").read_text().split("\n")) == len(rows_of(desk / "review.jsonl")) + 1
+    assert any(row["prompt"].startswith("\x1b]0;owned") for row in rows_of(desk / "review.jsonl"))
+
+
+def test_split_votes_of_an_ensemble_are_edge_cases(cli, desk, guard_run):
+    members = [word for m in ("word", "char", "nb") for word in ("--model", f"embedded/{m}")]
+    run = guard_run("--solver", "ensemble", *members)
+    assert cli("sample-errors", run, "--mode", "edge", "-n", 500).code == 0
+    rows = rows_of(desk / "review.jsonl")
+    assert rows
+    for row in rows:
+        labels = {v["label"] for v in row["votes"]}
+        assert len(row["votes"]) == 3 and (len(labels) == 2 or abs(2 * row["score"] - 1) < 0.2)
