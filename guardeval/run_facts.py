@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guardeval.errors import DataError, did_you_mean
+from guardeval.mined_rows import data_text
 from guardeval.runs import StoredRun, TaskRecord
 
 __all__ = ["head_of", "notices_of", "shared_tasks", "task_facts"]
@@ -35,15 +36,8 @@ def shared_tasks(runs: Sequence[StoredRun], names: Sequence[str], task: str | No
 def task_facts(records: Sequence[TaskRecord]) -> list[dict[str, Any]]:
     """What must be equal before two numbers may stand side by side; subsets may differ, pairs are what they share."""
     return [
-        {"target": r.about["target"], "task version": r.about["version"], "data": _data_text(r.about["data"])} for r in records
+        {"target": r.about["target"], "task version": r.about["version"], "data": data_text(r.about["data"])} for r in records
     ]
-
-
-def _data_text(data: Mapping[str, Any]) -> str:
-    """Data by content: the same bytes under another name are the same data."""
-    if data.get("files"):
-        return f"{data['kind']} " + ", ".join(f"sha256 {f['sha256']}" for f in data["files"])
-    return ", ".join(str(h) for h in data.get("hub", ())) or str(data.get("kind"))
 
 
 def notices_of(runs: Sequence[StoredRun], names: Sequence[str], tasks: Sequence[str]) -> list[str]:

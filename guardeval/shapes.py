@@ -18,11 +18,12 @@ from guardeval.data import Sample, Target
 from guardeval.errors import DataError
 from guardeval.gold_policies import READING_KEYS, CategorySpec, Gold, policy_list, read_category_spec
 from guardeval.labels import LabelSpec, Row, read_label_spec
+from guardeval.mined_rows import mined_reader
 from guardeval.policies import POLICIES
 from guardeval.taxonomy import Taxonomy
 from guardeval.yaml_files import Spec, load_yaml
 
-__all__ = ["SHAPE_KEYS", "Reader", "Shape", "choose_shape", "compile_shape", "generic_shapes", "read_shape"]
+__all__ = ["SHAPE_KEYS", "Reader", "Shape", "choose_shape", "compile_mined", "compile_shape", "generic_shapes", "read_shape"]
 
 SHAPE_KEYS = ("columns", "exact", "fields", "label", "where", "id", "each", "category", "taxonomy", "policies")
 _NEEDS_RESPONSE = frozenset({Target.RESPONSE, Target.REFUSAL})
@@ -219,6 +220,20 @@ def compile_shape(shape: Shape, target: Target, taxonomy: Taxonomy | None, impli
     """``implied`` is the label that the file or data set itself stands for."""
     reads = tuple(_compile_one(s, target, taxonomy, implied) for s in shape.variants or (shape,))
     return Reader(shape, _compile_where(shape) if shape.where else None, reads)
+
+
+def compile_mined(
+    shape: Shape, target: Target, taxonomy: Taxonomy | None, implied: bool | None, source: str | None
+) -> Reader:
+    """The same for rows that were mined from ``source``: see :mod:`guardeval.mined_rows`.
+
+    Where a file's name was the label, each row says now which it had.
+    """
+    by_file = shape.label is not None and shape.label.kind == "source"
+    reads = {
+        gold: compile_shape(shape, target, taxonomy, gold if by_file else implied).reads for gold in (True, False)
+    }
+    return Reader(shape, _compile_where(shape) if shape.where else None, (mined_reader(reads, target, source),))
 
 
 def _compile_where(shape: Shape) -> Callable[[Row], bool]:

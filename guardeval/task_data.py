@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardeval.errors import ConfigError, DataError, did_you_mean
 from guardeval.hub import HubRows, open_hub
+from guardeval.mined_rows import own_of, unless_mined
 from guardeval.rows import is_rows_file, read_rows
 from guardeval.task_rows import Part, Rows, sha256_of
 
@@ -94,6 +94,9 @@ def _changing(task: Task, rows: Iterable[Mapping[str, Any]]) -> Callable[[], Ite
 
     def changed() -> Iterator[Mapping[str, Any]]:
         for number, row in enumerate(rows, 1):
+            if own_of(row) is not None:  # it was changed before it was mined
+                yield row
+                continue
             try:
                 new = change(row)
             except Exception as e:  # it is the task author's code: say which row it failed on
@@ -138,7 +141,7 @@ def _part(task: Task, path: Path, source: Source | None) -> Part:
     if source is None:
         return Part(str(path), _reading(task, path), task.always, path)
     cut = source.rows
-    return Part(str(path), lambda: islice(_reading(task, path)(), cut.start, cut.stop), source.label, path)
+    return Part(str(path), lambda: unless_mined(_reading(task, path)(), cut), source.label, path)
 
 
 def _in_folder(task: Task, folder: Path) -> list[Part]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from guardeval.data import Sample
 from guardeval.errors import DataError
-from guardeval.shapes import Reader, choose_shape, compile_shape
+from guardeval.mined_rows import KEY, own_of, source_of
+from guardeval.shapes import Reader, choose_shape, compile_mined, compile_shape
 from guardeval.subset import Stratum, draw
 
 if TYPE_CHECKING:
@@ -69,8 +70,12 @@ class Rows:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What the rows are, by content: ``{"files": [{"name", "sha256"}]}``, or the hub's name, split and revision."""
-        return self._identity()
+        """What the rows are, by content: ``{"files": [{"name", "sha256"}]}``, or the hub's name, split and revision.
+
+        ``mined_from`` of mined rows is the data they were mined from.
+        """
+        sources = {s for p in self._parts if p.path is not None and (s := source_of(p.rows())) is not None}
+        return self._identity() | ({"mined_from": " and ".join(sorted(sources))} if sources else {})
 
     @property
     def subset(self) -> dict[str, Any] | None:
@@ -168,13 +173,20 @@ class Rows:
             start = yield from self._part(part.name, reader, chain(head, rows), start)
 
     def _reader(self, part: Part, head: Sequence[Mapping[str, Any]]) -> Reader:
-        task = self.task
+        task, implied = self.task, part.implied
         if not head:
             raise DataError(f"{part.name}: is empty; it holds no row")
         columns = frozenset(k for row in head for k in row)
-        shape = choose_shape(task.shapes, columns, task.target, task.name, part.name, part.implied)
+        mined = own_of(head[0]) is not None
+        if mined:
+            columns -= {KEY}
+            by_file = any(s.label is not None for s in task.sources)
+            implied = True if implied is None and by_file else implied
+        shape = choose_shape(task.shapes, columns, task.target, task.name, part.name, implied)
         self.shapes = tuple(dict.fromkeys((*self.shapes, shape.name)))
         try:
+            if mined:
+                return compile_mined(shape, task.target, task.taxonomy, implied, source_of(head))
             return compile_shape(shape, task.target, task.taxonomy, part.implied)
         except DataError as e:
             raise DataError(f"{part.name}: {e}{task.files_hint()}") from e

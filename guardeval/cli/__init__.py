@@ -24,6 +24,7 @@ COMMANDS = {
     "score": "score a finished run again, without asking a model",
     "compare": "two or more runs, paired on the samples they share",
     "combine": "finished runs made one: votes, weights, cascades, without asking a model",
+    "mine": "the samples that guards disagree on most, as data that --data takes",
     "report": "tables of finished runs, as text or Markdown",
     "sample-errors": "misjudged samples of a run, drawn for review",
     "data": "the rows behind a task: show, check, pull",
