@@ -162,6 +162,14 @@ _OTHERS = (
     ),
     Metric("failure_unreadable", False, "share without a verdict, of labelled samples"),
     Metric("failure_edge", None, "share with a narrow margin or a split vote, of labelled samples with a score or votes"),
+    Metric("disagreement", None, "mean over samples of the sum over pairs of voters of |P − P|", ""),
+    Metric("unanimous", None, "share of samples with two voters heard or more on which all say the same"),
+    Metric("split", None, "share of samples with two voters heard or more on which they do not"),
+    Metric("probability_pairs", None, "share of pairs of voters in which both gave a probability"),
+    Metric("disagreement_apart", None, "samples with fewer than two voters heard", "samples"),
+    Metric("hard_share", None, "share of labelled samples with right and wrong votes"),
+    Metric("hard_samples", None, "labelled samples with right and wrong votes", "samples"),
+    Metric("hard_weight", None, "mean over hard samples of wrong minus right votes", "votes"),
 )
 CONFUSION: Mapping[str, Confusion] = {m.name: m for m in _CONFUSION}
 METRICS: Mapping[str, Metric] = {m.name: m for m in (*_CONFUSION, *_OTHERS)}

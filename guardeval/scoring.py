@@ -18,7 +18,10 @@ from guardeval.stats import weighted_average
 __all__ = ["DEFAULT_SCORERS", "GroupSpec", "checked_scorer", "group_results", "score_task"]
 
 _TOTALS = {name for name, metric in METRICS.items() if metric.higher_is_better is None}  # sums, counts: not averaged
-DEFAULT_SCORERS = ("classification", "per_policy", "ranking", "calibration", "efficiency", "reasoning", "voting")
+DEFAULT_SCORERS = (
+    "classification", "per_policy", "ranking", "calibration", "efficiency", "reasoning",
+    "voting", "disagreement", "hard_samples",  # of runs in which models or draws voted
+)  # fmt: skip
 
 
 def checked_scorer(scorer: Any, name: str) -> Scorer:
