@@ -22,6 +22,7 @@ from guardeval.stats import Estimate, rate
 __all__ = ["CONFIDENCE", "LabelErrors", "confident_against", "label_error_rate", "read_reviews"]
 
 CONFIDENCE = 0.8
+_DIGITS = 12  # so that 0.95 and 0.85 are 0.8 sure
 WRONG, RIGHT = "wrong_label", "agree"
 
 
@@ -38,7 +39,7 @@ def confident_against(
     everyone = (labels >= 0).all(axis=1) & (labels.shape[1] >= 2)
     unanimous = everyone & (labels == labels[:, :1]).all(axis=1)
     against = unanimous & (gold >= 0) & (labels[:, 0] != gold)
-    confidence = np.abs(2 * values - 1).mean(axis=1)
+    confidence = np.abs(2 * values - 1).mean(axis=1).round(_DIGITS)
     return against & (confidence >= least), confidence
 
 
