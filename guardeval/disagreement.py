@@ -52,10 +52,10 @@ class Disagreement:
 
 def counted(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
     """What each member counts as, (n, m), nan where it was not heard; and the samples on which all count as 0 or 1."""
-    said = np.asarray(labels)
-    heard = said >= 0
+    said: NDArray[Any] = np.asarray(labels)
+    heard: NDArray[np.bool_] = np.asarray(said >= 0)
     probability = np.where(heard, np.asarray(scores, float), np.nan)
-    substituted = (heard & np.isnan(probability)).any(axis=1)
+    substituted: NDArray[np.bool_] = np.asarray((heard & np.isnan(probability)).any(axis=1))
     as_labels = np.where(heard, said, np.nan)
     return np.where(substituted[:, None], as_labels, probability), substituted
 
@@ -93,8 +93,7 @@ def votes_of(verdict: Verdict) -> list[tuple[str, bool | None, float | None]]:
     if verdict.voters not in SIDE_BY_SIDE:
         return []
     return [
-        (name, v.label, v.score)
-        for name, v in zip(numbered([v.member for v in verdict.votes]), verdict.votes, strict=True)
+        (name, v.label, v.score) for name, v in zip(numbered([v.member for v in verdict.votes]), verdict.votes, strict=True)
     ]
 
 

@@ -71,5 +71,5 @@ def choose_pair(
         return None
     if rule == "longest":
         return max(right, key=len), max(wrong, key=len)
-    chance = random.Random(seed)  # noqa: S311  # a reproducible choice, no secret
+    chance = random.Random(seed)  # a reproducible choice, no secret
     return chance.choice(right), chance.choice(wrong)

@@ -49,10 +49,11 @@ def mined_from(own: Mapping[str, Any]) -> str | None:
     return source
 
 
-def mined_reader(reads: Mapping[bool, Sequence[Read]], target: Target, source: str | None) -> Read:
+def mined_reader(reads: Mapping[bool, Sequence[Read]], target: Target, source: str | None, by_file: bool) -> Read:
     """A reader of mined rows: id and row number are those of the source, whatever stands in its place here.
 
-    ``reads`` by the label that a file may stand for, one function for each sample that a row of the source held.
+    ``reads`` by the label that a file may stand for (``by_file``: its name is the label), one function for each sample that
+    a row of the source held.
     Raises :class:`DataError` for a row that was not mined, or mined from other data than ``source``, or whose gold label
     is not the one it was mined with.
     """
@@ -63,7 +64,11 @@ def mined_reader(reads: Mapping[bool, Sequence[Read]], target: Target, source: s
             raise DataError(
                 "rows before this one were mined, and this one was not, or from other data: keep them in files of their own"
             )
-        gold, index = own.get("gold"), own["index"]
+        gold, index = own.get("gold"), int(own["index"])
+        if by_file and not isinstance(gold, bool):
+            raise DataError(
+                f"sample {own['id']!r}: the file was its label, and `guardeval.gold` does not say which: mine from runs"
+            )
         those = reads[gold is not False]
         sample = those[index % len(those)](upstream(row), index)
         if sample is None:
@@ -73,7 +78,7 @@ def mined_reader(reads: Mapping[bool, Sequence[Read]], target: Target, source: s
                 f"sample {own['id']!r} was mined as {_word(target, gold)} and its columns now say "
                 f"{_word(target, sample.labels.get(target))}: mine again, or correct `guardeval.gold` too"
             )
-        return replace(sample, id=own["id"])
+        return replace(sample, id=str(own["id"]))
 
     return read
 

@@ -1,4 +1,4 @@
-"""Is what other members disagree about hard for a member? F1 on the hard fifth and on the rest, mined without the member scored."""
+"""Is what others disagree about hard for a member? F1 on the hard fifth and on the rest, mined without the member scored."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def hard_against_rest(
     parts anew. Raises :class:`ConfigError` for fewer than three members, :class:`DataError` for runs of different samples.
     """
     if len(runs) < 3:
-        raise ConfigError(f"{len(runs)} members: three or more are wanted, for two others must disagree about each one's samples")
+        raise ConfigError(
+            f"{len(runs)} members: three or more are wanted, for two others must disagree about each one's samples"
+        )
     ids, at = positions(list(runs.values()))
     return [
         row

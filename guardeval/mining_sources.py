@@ -35,7 +35,7 @@ Said = tuple[Sequence[bool | None], Sequence[float | None]]  # labels and scores
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some samples in source order: ``gold`` (n,) and ``labels`` (n, m) 1, 0, -1; ``scores`` (n, m), nan where there is none."""
+    """Some samples in source order: ``gold`` (n,) and ``labels`` (n, m) are 1, 0, -1; ``scores`` (n, m), nan = none."""
 
     ids: Sequence[str]
     places: Sequence[Place]
@@ -144,9 +144,8 @@ def _heads(record: TaskRecord) -> Iterator[_Head]:
             try:
                 one = orjson.loads(line)
                 own = one["guardeval"]
-                head = _Head(
-                    one["doc_id"], own["id"], words.get(one["target"], -1), own["cluster"], own["label"], own["score"], offset, own
-                )  # fmt: skip
+                gold = words.get(one["target"], -1)
+                head = _Head(one["doc_id"], own["id"], gold, own["cluster"], own["label"], own["score"], offset, own)
             except (ValueError, KeyError, TypeError) as e:
                 raise DataError(
                     f"{record.samples}:{number}: not a line of a guardeval samples file ({type(e).__name__}: {e})"
@@ -248,8 +247,8 @@ class _Votes(_OfRuns):
         voted = next((v for h in _heads(record) if (v := _votes(h))), None)
         if voted is None:
             raise ConfigError(
-                f"run {name!r} holds no votes of models or draws, so nobody in it can disagree: name two runs or more, or a run "
-                "of an ensemble or of self_consistency"
+                f"run {name!r} holds no votes of models or draws, so nobody in it can disagree: name two runs or more, or a "
+                "run of an ensemble or of self_consistency"
             )
         super().__init__([record], list(voted))
         self._name = name

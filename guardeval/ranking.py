@@ -1,4 +1,4 @@
-"""The best k of any number of scored samples, exactly, in bounded memory: ids, scores and places lie in a temporary SQLite file.
+"""The best k of any number of scored samples, exactly, in bounded memory: they lie in a temporary SQLite file.
 
 SQLite sorts what is larger than its cache on disk. A histogram over the leading bits of the scores says where the k-th best
 lies, so that only the best and one bin of others are sorted.

@@ -51,7 +51,7 @@ class ScoreRows:
             raise ConfigError(f"{path}: scores are read from .jsonl or .csv (also .gz), which stream; convert the file")
         self.path = path
         self._file = _seekable(path)
-        self._again = Path(self._file.name).open("rb", 4096)  # single rows: a large buffer would be filled for each
+        self._again = Path(self._file.name).open("rb", 4096)  # noqa: SIM115  # single rows: a large buffer would be filled for each
         self._csv = kind == "csv"
         self._header: list[str] = []
         head = [row for row, _ in islice(self._rows(), _LOOK)]
@@ -65,7 +65,9 @@ class ScoreRows:
             raise ConfigError(f"{path}: no column {unknown[0]!r}{did_you_mean(unknown[0], map(str, head[0]))}")
         if len(self.members) < 2 or len(set(self.members)) < len(self.members):
             found = ", ".join(self.members) or "none"
-            raise ConfigError(f"{path}: two columns of scores or more are wanted, each once (found: {found}); name them with --members")
+            raise ConfigError(
+                f"{path}: two columns of scores or more are wanted, each once (found: {found}); name them with --members"
+            )
 
     def batches(self) -> Iterator[Batch]:
         rows = self._rows()
@@ -95,8 +97,8 @@ class ScoreRows:
         if len(wrong):
             i, j = (int(x) for x in wrong[0])
             raise DataError(
-                f"{self.path}: row {start + i + 1}: column {self.members[j]!r} holds {scores[i, j]:g}: a probability from 0 to 1 "
-                "is wanted; name the columns of scores with --members"
+                f"{self.path}: row {start + i + 1}: column {self.members[j]!r} holds {scores[i, j]:g}: a probability from 0 to "
+                "1 is wanted; name the columns of scores with --members"
             )
         return scores
 
@@ -108,7 +110,8 @@ class ScoreRows:
             return float(value)
         except (TypeError, ValueError):
             raise DataError(
-                f"{self.path}: row {number + 1}: column {member!r} holds {str(value)[:40]!r}: a probability, or nothing, is wanted"
+                f"{self.path}: row {number + 1}: column {member!r} holds {str(value)[:40]!r}: a probability, or nothing, "
+                "is wanted"
             ) from None
 
     def _bad(self, rows: Sequence[Row], start: int) -> DataError:
@@ -118,7 +121,9 @@ class ScoreRows:
                 return DataError(f"{self.path}: row {number} has no `id` (a text or a whole number)")
             gold = row.get("gold")
             if isinstance(gold, (list, dict)) or gold not in _GOLD:
-                return DataError(f"{self.path}: row {number}: `gold` is {str(gold)[:40]!r}; 1, 0, true, false or nothing is wanted")
+                return DataError(
+                    f"{self.path}: row {number}: `gold` is {str(gold)[:40]!r}; 1, 0, true, false or nothing is wanted"
+                )
         return DataError(f"{self.path}: a row from {start + 1} on cannot be read")
 
     def found(self, place: Place) -> Found:
@@ -131,7 +136,15 @@ class ScoreRows:
         gold = _GOLD[row.get("gold")]
         index = row.get("index")
         stated = isinstance(index, int) or (isinstance(index, str) and index.isdecimal())
-        return Found(str(row["id"]), int(index) if stated and index is not None else number, row, None if gold < 0 else bool(gold), "", None, said)
+        return Found(
+            str(row["id"]),
+            int(index) if stated and index is not None else number,
+            row,
+            None if gold < 0 else bool(gold),
+            "",
+            None,
+            said,
+        )
 
     # ---- rows and the bytes at which they begin ----
 
@@ -202,7 +215,7 @@ def _seekable(path: Path) -> IO[bytes]:
     try:
         if path.suffix.lower() != ".gz":
             return path.open("rb", 1 << 18)
-        plain: IO[bytes] = tempfile.NamedTemporaryFile()  # type: ignore[assignment]  # noqa: SIM115  # lives as long as its reader
+        plain: IO[bytes] = tempfile.NamedTemporaryFile()  # noqa: SIM115  # lives as long as its reader
         with gzip.open(path, "rb") as packed:
             shutil.copyfileobj(packed, plain, 1 << 20)
         plain.flush()

@@ -222,18 +222,14 @@ def compile_shape(shape: Shape, target: Target, taxonomy: Taxonomy | None, impli
     return Reader(shape, _compile_where(shape) if shape.where else None, reads)
 
 
-def compile_mined(
-    shape: Shape, target: Target, taxonomy: Taxonomy | None, implied: bool | None, source: str | None
-) -> Reader:
+def compile_mined(shape: Shape, target: Target, taxonomy: Taxonomy | None, implied: bool | None, source: str | None) -> Reader:
     """The same for rows that were mined from ``source``: see :mod:`guardeval.mined_rows`.
 
     Where a file's name was the label, each row says now which it had.
     """
     by_file = shape.label is not None and shape.label.kind == "source"
-    reads = {
-        gold: compile_shape(shape, target, taxonomy, gold if by_file else implied).reads for gold in (True, False)
-    }
-    return Reader(shape, _compile_where(shape) if shape.where else None, (mined_reader(reads, target, source),))
+    reads = {gold: compile_shape(shape, target, taxonomy, gold if by_file else implied).reads for gold in (True, False)}
+    return Reader(shape, _compile_where(shape) if shape.where else None, (mined_reader(reads, target, source, by_file),))
 
 
 def _compile_where(shape: Shape) -> Callable[[Row], bool]:

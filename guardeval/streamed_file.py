@@ -19,7 +19,7 @@ _BUFFER = 1 << 18
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
-    """The file to write into, gzipped for a name that ends in ``.gz``; in place once the block ends well, else the old one stays.
+    """The file to write into, gzipped for a name in ``.gz``; in place once the block ends well, else the old one stays.
 
     Raises :class:`ConfigError` when the place cannot be written.
     """

@@ -50,7 +50,8 @@ class DisagreementScorer:
         }
 
     def _mean(self, values: Floats, cluster: NDArray[np.int64], most: int) -> Scores:
-        """``most``: the greatest disagreement that so many voters can have. The value uses every disagreement; beyond 4096 different ones, resamples take neighbours together."""
+        """``most``: the greatest disagreement that so many voters can have. The value uses every disagreement;
+        beyond 4096 different ones, resamples take neighbours together."""
         level, count, _ = levels_of(values, LEVELS)
         sample = Resampler.of([level], cluster)
         means = divide(sum_by(level, values, count), np.bincount(level, minlength=count))[sample.patterns[0]]

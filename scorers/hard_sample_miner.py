@@ -1,4 +1,4 @@
-"""Hard samples by GuardReasoner's rule: draws of one model that are right and wrong. Nothing for a run in which nobody voted."""
+"""Hard samples by GuardReasoner's rule: right and wrong draws of one model. Nothing for a run in which nobody voted."""
 
 from __future__ import annotations
 

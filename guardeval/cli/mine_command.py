@@ -53,7 +53,9 @@ def execute(args: argparse.Namespace) -> int:
     )
     from guardeval.report.tables import Table
 
-    print_table(Table(f"{found.rows} of {found.considered} samples: {found.path}", ("", ""), tuple(_lines(found)), _notes(found)))
+    print_table(
+        Table(f"{found.rows} of {found.considered} samples: {found.path}", ("", ""), tuple(_lines(found)), _notes(found))
+    )
     return 0
 
 

@@ -31,7 +31,7 @@ def write_rows(path: Path, rows: int) -> None:
             scores = np.clip(rng.random((size, 1)) + rng.normal(0, 0.1, (size, 3)), 0, 1).round(6)
             cells = np.where(rng.random((size, 3)) < 0.01, np.nan, scores).tolist()
             for i, (a, b, c) in enumerate(cells, start):
-                shown = ['null' if x != x else repr(x) for x in (a, b, c)]
+                shown = ["null" if x != x else repr(x) for x in (a, b, c)]
                 f.write(f'{{"id":"sample-{i:08d}","word":{shown[0]},"char":{shown[1]},"nb":{shown[2]},"gold":{i % 2}}}\n')
 
 

@@ -22,6 +22,7 @@ PAGES = (
     "docs/models.md",
     "docs/runs.md",
     "docs/analysis.md",
+    "docs/mining.md",
 )
 LOOPBACK = "http://127.0.0.1:8000/v1"  # the address that stands for a server in the pages
 

@@ -164,7 +164,13 @@ def test_weights_lie_around_one(weights, gamma):
     assert (np.diff(found[np.argsort(weights, kind="stable")]) >= -1e-12).all()
 
 
-DRAWS = [(True, "short"), (False, "wrong, and long"), (None, "unreadable and the longest of all"), (True, "longer"), (False, "no")]
+DRAWS = [
+    (True, "short"),
+    (False, "wrong, and long"),
+    (None, "unreadable and the longest of all"),
+    (True, "longer"),
+    (False, "no"),
+]
 
 
 def test_pairs_are_the_longest_right_and_wrong_answers_as_the_code_has_it():
@@ -179,5 +185,3 @@ def test_random_pairs_are_those_of_the_seed():
     assert choose_pair(True, DRAWS, "random", "7") == choose_pair(True, DRAWS, "random", "7")
     with pytest.raises(ConfigError, match="did you mean 'longest'"):
         choose_pair(True, DRAWS, "longst")
-
-

@@ -52,10 +52,16 @@ def test_three_members_by_hand(three, tmp_path):
     assert done.share_of_pairs_with_both == pytest.approx((4 * 3 + 0 + 1) / 18)
     assert {k: v for k, v in rows[0].items() if k != "guardeval"} == {"prompt": "prompt 0", "n": 0}
     own = rows[2]["guardeval"]
-    assert own["members"] == {"a": {"label": True, "score": 0.6}, "b": {"label": True, "score": 0.5}, "c": {"label": None, "score": None}}
+    assert own["members"] == {
+        "a": {"label": True, "score": 0.6},
+        "b": {"label": True, "score": 0.5},
+        "c": {"label": None, "score": None},
+    }
     assert (own["index"], own["rank"], own["rule"], own["gold"], own["task"]) == (5, 3, "disagreement", True, "some")
     assert own["source"] == "file sha256 0"
-    assert [json.loads(x) for x in (tmp_path / "hard.apart.jsonl").read_text().splitlines()] == [{"id": "4", "heard": 1, "of": 3}]
+    assert [json.loads(x) for x in (tmp_path / "hard.apart.jsonl").read_text().splitlines()] == [
+        {"id": "4", "heard": 1, "of": 3}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +158,7 @@ def test_other_data_and_redacted_runs_are_refused(stored, tmp_path):
 def test_wrong_options_are_refused(three, tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         mine(three, tmp_path / "hard.json", **options)
-    with pytest.raises(ConfigError, match="ends in .json or .jsonl"):
+    with pytest.raises(ConfigError, match=r"ends in \.json or \.jsonl"):
         mine(three, tmp_path / "hard.csv")
 
 
@@ -187,7 +193,11 @@ DRAWS = [[True, False, False, False], [True, True, True, False], [False, True, N
 def test_draws_of_one_model_by_the_papers_rule(stored, tmp_path):
     run = stored([voted(i, labels) for i, labels in enumerate(DRAWS)])
     done = mine([run], tmp_path / "hard.json", rule="mixed", pairs=tmp_path / "pairs.jsonl")
-    assert [(r["guardeval"]["id"], r["guardeval"]["score"]) for r in rows_of(tmp_path / "hard.json")] == [("0", 2), ("2", 0), ("1", -2)]
+    assert [(r["guardeval"]["id"], r["guardeval"]["score"]) for r in rows_of(tmp_path / "hard.json")] == [
+        ("0", 2),
+        ("2", 0),
+        ("1", -2),
+    ]
     assert (done.considered, done.apart, done.pairs) == (4, 1, 3)
     pairs = {p["id"]: p for p in map(json.loads, (tmp_path / "pairs.jsonl").read_text().splitlines())}
     assert {i: p["alpha"] for i, p in pairs.items()} == pytest.approx({"0": 1.2, "2": 1.0, "1": 0.8})

@@ -60,6 +60,11 @@ def test_a_file_that_is_the_label_gives_each_row_its_label(tmp_path):
     mined = tmp_path / "harmful_behaviors_hard.json"
     mine(runs, mined, top=1.0)
     assert lines(run(tmp_path / "runs", "heretic", str(mined))) == lines(runs[0])
+    rows = json.loads(mined.read_bytes())
+    rows[1]["guardeval"]["gold"] = None
+    mined.write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="the file was its label"):
+        list(TaskIndex().load("heretic").open(str(mined)))
 
 
 def test_rows_of_one_file_come_from_one_source_and_keep_their_labels(tmp_path):
@@ -71,7 +76,7 @@ def test_rows_of_one_file_come_from_one_source_and_keep_their_labels(tmp_path):
 
     rows[2]["guardeval"]["source"] = "file sha256 other"
     path.write_text(json.dumps(rows))
-    with pytest.raises(DataError, match="row 3 .*mined, and this one was not, or from other data"):
+    with pytest.raises(DataError, match=r"row 3 .*mined, and this one was not, or from other data"):
         list(samples(str(path)))
 
     rows[2]["guardeval"]["source"] = rows[0]["guardeval"]["source"]

@@ -39,9 +39,14 @@ def test_a_share_is_rounded_up_as_it_is_written(considered, top, kept):
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), writing(path) as f:
-        f.write(b"half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with writing(path) as f:
+            f.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ConfigError, match="cannot be written"), writing(tmp_path / "no folder" / "x.json"):

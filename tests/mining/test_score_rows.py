@@ -43,7 +43,10 @@ def test_all_formats_are_mined_alike_and_columns_pass_through(tmp_path, name):
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     done = mine([tmp_path / name], tmp_path / "hard.json", top=0.5)
     rows = json.loads((tmp_path / "hard.json").read_bytes())
-    assert [(r["guardeval"]["id"], r["guardeval"]["index"], r["guardeval"]["score"]) for r in rows] == [("a", 0, 1.6), ("c", 2, 1.2)]
+    assert [(r["guardeval"]["id"], r["guardeval"]["index"], r["guardeval"]["score"]) for r in rows] == [
+        ("a", 0, 1.6),
+        ("c", 2, 1.2),
+    ]
     assert rows[0]["text"] == ROWS[0]["text"]
     assert rows[1]["guardeval"]["members"]["x"] == {"label": None, "score": None}
     assert done.members == ("x", "y", "z")

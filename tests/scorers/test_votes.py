@@ -68,4 +68,7 @@ def test_nothing_is_said_where_nobody_voted_side_by_side(name):
     assert scorer.score(Judgements.of([a_judged(True, True)])) == {}
     assert scored(name, voters=Voters.POLICIES) == {}
     everybody_silent = scored(name, [[(None, None)] * 2])
-    assert all(k.endswith(("_n", "_apart", "_samples")) or v != v or isinstance(v, tuple) or v == 0 for k, v in everybody_silent.items())
+    assert all(
+        k.endswith(("_n", "_apart", "_samples")) or v != v or isinstance(v, tuple) or v == 0
+        for k, v in everybody_silent.items()
+    )
