@@ -82,6 +82,9 @@ def open_runs(folders: Sequence[Path | str], task: str | None) -> Source:
     for run in runs:
         if run.record.get("redact"):
             raise DataError(f"{run.path}: is a redacted run: it holds no rows to mine; run it again without --redact")
+    twice = [r.path for r in runs if sum(r.path.resolve() == other.path.resolve() for other in runs) > 1]
+    if twice:
+        raise ConfigError(f"{twice[0]}: is named twice: a run agrees with itself on everything")
     names = _names(runs)
     shared = shared_tasks(runs, names, task)
     if len(shared) > 1:

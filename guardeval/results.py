@@ -108,6 +108,7 @@ def _config(run: TaskRun, status: str) -> dict[str, Any]:
 def _marks(run: TaskRun, status: str) -> list[str]:
     """What stands beside every number of a task, in a word or two: notices say it in full."""
     marks = ["sample rows"] if run.rows.kind == "sample" else []
+    marks += ["mined rows"] if "mined_from" in run.rows.identity else []
     marks += ["subset"] if run.rows.subset else []
     marks += [status] if status != "complete" else []
     marks += ["provisional"] if run.metrics["outcomes"]["failed"] else []
@@ -158,6 +159,8 @@ def solver_notices(solver: Solver, judged: Judgements) -> list[str]:
 def _task_notices(name: str, run: TaskRun) -> list[str]:
     rows, outcomes = run.rows, run.metrics["outcomes"]
     out = [f"{name}: {rows.notice}"] if rows.notice else []
+    if "mined_from" in rows.identity:
+        out.append(f"{name}: mined rows: chosen from {rows.identity['mined_from']} for what was said about them, no benchmark")
     if rows.subset:
         subset = rows.subset
         how = f"drawn with seed {subset['seed']}, by {subset['stratified']}" if "seed" in subset else "chosen by id"

@@ -64,6 +64,7 @@ class Rows:
         self._limit, self._seed = limit, seed
         self._only = None if only is None else tuple(only)
         self._strata: Counter[Stratum] | None = None
+        self._mined: dict[Part, str | None] = {}  # what each part was mined from, once it was read
 
     def __repr__(self) -> str:
         return f"<Rows of {self.task.name} from {self.source}>"
@@ -74,7 +75,8 @@ class Rows:
 
         ``mined_from`` of mined rows is the data they were mined from.
         """
-        sources = {s for p in self._parts if p.path is not None and (s := source_of(p.rows())) is not None}
+        of_parts = (self._mined[p] if p in self._mined else source_of(p.rows()) for p in self._parts if p.path is not None)
+        sources = {s for s in of_parts if s is not None}
         return self._identity() | ({"mined_from": " and ".join(sorted(sources))} if sources else {})
 
     @property
@@ -177,7 +179,7 @@ class Rows:
         if not head:
             raise DataError(f"{part.name}: is empty; it holds no row")
         columns = frozenset(k for row in head for k in row)
-        mined = own_of(head[0]) is not None
+        mined, self._mined[part] = own_of(head[0]) is not None, source_of(head)
         if mined:
             columns -= {KEY}
             by_file = any(s.label is not None for s in task.sources)
@@ -186,7 +188,7 @@ class Rows:
         self.shapes = tuple(dict.fromkeys((*self.shapes, shape.name)))
         try:
             if mined:
-                return compile_mined(shape, task.target, task.taxonomy, implied, source_of(head))
+                return compile_mined(shape, task.target, task.taxonomy, implied, self._mined[part])
             return compile_shape(shape, task.target, task.taxonomy, part.implied)
         except DataError as e:
             raise DataError(f"{part.name}: {e}{task.files_hint()}") from e

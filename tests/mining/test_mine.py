@@ -6,6 +6,9 @@ import gzip
 import json
 import math
 import random
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -140,6 +143,8 @@ def test_other_data_and_redacted_runs_are_refused(stored, tmp_path):
         mine([one, other], tmp_path / "hard.json")
     with pytest.raises(DataError, match="redacted run: it holds no rows"):
         mine([one, stored([said(0, 0.9)], "c", redact=True)], tmp_path / "hard.json")
+    with pytest.raises(ConfigError, match="is named twice"):
+        mine([one, one], tmp_path / "hard.json")
     with pytest.raises(ConfigError, match="holds no votes of models or draws"):
         mine([one], tmp_path / "hard.json")
 
@@ -252,3 +257,20 @@ def test_the_rate_of_wrong_labels_is_of_listed_samples_only(stored, tmp_path):
     assert ids_of(tmp_path / "audit.json") == ["0", "1", "2", "3"]
     assert done.label_errors is not None
     assert (done.label_errors.wrong, done.label_errors.errors.n, done.label_errors.errors.value) == (1, 2, 0.5)
+
+
+def test_a_killed_process_leaves_no_half_file(tmp_path):
+    """Killed while it writes: the name holds what it held, or nothing."""
+    scores = tmp_path / "scores.jsonl"
+    scores.write_text(
+        "".join(f'{{"id":"s{i:06}","a":{i % 997 / 1000},"b":{i % 89 / 89},"text":"{"x" * 200}"}}\n' for i in range(60_000))
+    )
+    out, part = tmp_path / "hard.json", tmp_path / "hard.json.part"
+    words = [sys.executable, "-m", "guardeval", "mine", str(scores), "--top", "1", "-o", str(out)]
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    while child.poll() is None and not (part.exists() and part.stat().st_size):
+        time.sleep(0.002)
+    child.kill()
+    child.wait()
+    assert child.returncode == -9, "it was quicker than this test"
+    assert not out.exists()

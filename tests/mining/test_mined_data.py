@@ -34,6 +34,8 @@ def test_ids_row_numbers_and_hashes_are_the_sources(tmp_path, task):
     before, after = lines(whole[0]), lines(hard)
     assert len(after) == done.rows > 0
     assert after.items() <= before.items()
+    (results,) = hard.glob("results_*.json")
+    assert any("mined rows: chosen from sample sha256" in n for n in json.loads(results.read_bytes())["notices"])
     found = compare_runs([whole[0], hard])
     assert found.tasks[0].comparison.pairs[0].n == done.rows
     samples = list(TaskIndex().load(task).open(str(tmp_path / "hard.json")))
