@@ -162,7 +162,6 @@ _OTHERS = (
     ),
     Metric("failure_unreadable", False, "share without a verdict, of labelled samples"),
     Metric("failure_edge", None, "share with a narrow margin or a split vote, of labelled samples with a score or votes"),
-    Metric("disagreement", None, "mean over samples of the sum over pairs of voters of |P − P|", ""),
     Metric("disagreement", None, "mean over samples of the summed distances of all pairs of voters", ""),
     Metric("unanimous", None, "share of samples with two voters heard or more on which all say the same"),
     Metric("split", None, "share of samples with two voters heard or more on which they do not"),
