@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["GRID", "INK", "LINES", "MARKERS", "MUTED", "PANEL", "SERIES", "drawing", "name_text", "svg"]
+__all__ = ["GRID", "INK", "LINES", "MARKERS", "MUTED", "PANEL", "SERIES", "drawing", "logarithmic", "name_text", "svg"]
 
 # colours of a file of its own; pages give both themes theirs under the same names. Series: Okabe & Ito (2008), the yellow
 # replaced, for it does not show on white
@@ -68,6 +68,17 @@ def drawing(width: float, height: float, columns: int = 1) -> Iterator[tuple[Fig
         figure = Figure(figsize=(width / 72, height / 72), facecolor="none", layout="constrained")
         FigureCanvasSVG(figure)
         yield figure, [figure.add_subplot(1, columns, i + 1, facecolor="none") for i in range(columns)]
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic x axis with plain numbers: powers of ten, and 2 and 5 between them where there is room."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 1000 * low else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
 
 
 def svg(figure: Figure, title: str, description: str, *, standalone: bool = False) -> str:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from guardeval.report.canvas import GRID, INK, MARKERS, MUTED, PANEL, SERIES, drawing, name_text, svg
+from guardeval.report.canvas import GRID, INK, MARKERS, MUTED, PANEL, SERIES, drawing, logarithmic, name_text, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,7 +176,7 @@ def _cells(
 def _log_where_wide(axes: Axes, xs: Sequence[float]) -> None:
     """A logarithmic axis where the largest is more than thirty times the smallest."""
     if xs and min(xs) > 0 and max(xs) / min(xs) > 30:
-        axes.set_xscale("log")
+        logarithmic(axes)
 
 
 def _label_points(axes: Axes, points: Sequence[tuple[str, float, float, bool]]) -> None:
