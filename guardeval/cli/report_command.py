@@ -1,4 +1,4 @@
-"""``guardeval report RUN …``: tables of finished runs, as text or Markdown; several beside each other first."""
+"""``guardeval report RUN …``: tables of finished runs, as text, Markdown or a page; several beside each other first."""
 
 from __future__ import annotations
 
@@ -15,23 +15,28 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "execute"]
 
-_FORMATS = ("text", "md")
+_FORMATS = ("text", "md", "html")
+_OF_NAME = {".md": "md", ".markdown": "md", ".html": "html", ".htm": "html"}  # what the name of --output says
 
 
 def configure(parser: Parser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
-    parser.add_argument("--format", metavar="F", help="text or md (text; md for an --output FILE.md)")
+    parser.add_argument("--format", metavar="F", help="text, md or html (text, or as the name of --output says)")
     what = "modes of failure of each task: shares, typical words, categories, policies, examples"
     parser.add_argument("--failures", action="store_true", help=what)
-    parser.add_argument("--output", "-o", metavar="FILE", help="write there instead of the terminal")
+    where = "write there instead of the terminal; a page goes to report.html, in the folder of a single run"
+    parser.add_argument("--output", "-o", metavar="FILE", help=where)
 
 
 def execute(args: argparse.Namespace) -> int:
-    from guardeval.runs import open_run, write_atomically
-
-    form = args.format or ("md" if str(args.output).endswith((".md", ".markdown")) else "text")
+    output = Path(args.output) if args.output else None
+    form = args.format or _OF_NAME.get(output.suffix.lower() if output else "", "text")
     if form not in _FORMATS:
         raise ConfigError(f"guardeval report: unknown format {form!r}{did_you_mean(form, _FORMATS)}")
+    if form == "html":  # failures are always in it
+        return _page(args.runs, output)
+    from guardeval.runs import open_run, write_atomically
+
     runs = [open_run(r, samples=args.failures) for r in args.runs]
     results, names = [run.results() for run in runs], [run.name for run in runs]
     if form == "md":
@@ -41,13 +46,26 @@ def execute(args: argparse.Namespace) -> int:
     else:
         from guardeval.report.terminal import report_text
 
-        text = report_text(results, names, plain=args.output is not None)
+        text = report_text(results, names, plain=output is not None)
     if args.failures:
-        text += _failures(runs, form, plain=args.output is not None)
-    if args.output:
-        write_atomically(Path(args.output), text.encode("utf-8", "replace") + b"\n")
+        text += _failures(runs, form, plain=output is not None)
+    if output is not None:
+        write_atomically(output, text.encode("utf-8", "replace") + b"\n")
     else:
         print(text)
+    return 0
+
+
+def _page(folders: Sequence[str], output: Path | None) -> int:
+    """One HTML file; that of a single run belongs in its folder."""
+    from guardeval.report.html import html_report
+    from guardeval.report.plain import printable
+    from guardeval.runs import write_atomically
+
+    target = output or (Path(folders[0]).expanduser() if len(folders) == 1 else Path()) / "report.html"
+    page = html_report(folders).encode("utf-8", "replace")
+    write_atomically(target, page)
+    print(f"report: {printable(str(target))} ({len(page) / 1e6:.2f} MB, opens from disk)")
     return 0
 
 

@@ -21,6 +21,7 @@ PAGES = (
     "docs/ensembles.md",
     "docs/models.md",
     "docs/runs.md",
+    "docs/reports.md",
     "docs/analysis.md",
     "docs/mining.md",
 )
