@@ -18,12 +18,12 @@ from guardeval.scored import Scored
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Series", "ranking_chart", "reliability_chart", "time_chart"]
+__all__ = ["MOST_SERIES", "Series", "ranking_chart", "reliability_chart", "time_chart"]
 
 Floats = NDArray[np.float64]
 Corner = Literal["lower left", "lower right", "upper left"]
 _MOST_POINTS = 240  # of a curve: more than its pixels show
-_MOST_SERIES = len(SERIES)
+MOST_SERIES = len(SERIES)  # systems that a chart tells apart
 
 
 class Series(NamedTuple):
@@ -35,7 +35,7 @@ class Series(NamedTuple):
 
 def ranking_chart(series: Sequence[Series], *, standalone: bool = False) -> str:
     """Precision against recall and recall against over-flagging, side by side; at most eight systems."""
-    shown = series[:_MOST_SERIES]
+    shown = series[:MOST_SERIES]
     with drawing(960, 400, columns=2) as (figure, (left, right)):
         said = []
         for i, (name, scored) in enumerate(shown):
@@ -58,7 +58,7 @@ def reliability_chart(series: Sequence[Series], *, standalone: bool = False) -> 
     with drawing(460, 400) as (figure, (axes,)):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         said = []
-        for i, (name, scored) in enumerate(series[:_MOST_SERIES]):
+        for i, (name, scored) in enumerate(series[:MOST_SERIES]):
             bins = reliability(scored.scores, scored.gold)
             for b in bins:
                 axes.plot([b.said, b.said], [b.found.low, b.found.high], color=SERIES[i], linewidth=1.2, alpha=0.55)
@@ -76,7 +76,7 @@ def time_chart(latencies: Sequence[tuple[str, Floats]], *, standalone: bool = Fa
     """Share of samples answered within a time, seconds, logarithmic where times differ much."""
     with drawing(460, 400) as (figure, (axes,)):
         said = []
-        for i, (name, values) in enumerate(latencies[:_MOST_SERIES]):
+        for i, (name, values) in enumerate(latencies[:MOST_SERIES]):
             ordered = np.sort(values)
             share = np.arange(1, len(ordered) + 1) / len(ordered)
             axes.plot(*_thinned(ordered, share), color=SERIES[i], linestyle=LINES[i], label=name_text(name, 26))

@@ -111,6 +111,11 @@ def test_a_run_of_one_class_and_no_policies_has_a_page(tmp_path):
     assert "n/a" in page and len(page_json(page)["rows"]) == 1
 
 
+def test_more_runs_than_a_chart_tells_apart_are_named_as_left_out(tmp_path):
+    runs = [run_on_rows(tmp_path, ["a knife", "a bomb", "a cake", "a spoon"], seed=i, limit=4) for i in range(9)]
+    assert "The first 8 of 9 runs are drawn." in html_report(runs)
+
+
 def test_a_run_named_twice_or_none_is_refused(runs, tmp_path):
     with pytest.raises(ConfigError, match="given twice"):
         html_report([runs[0], runs[0]])

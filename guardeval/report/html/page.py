@@ -16,7 +16,7 @@ from guardeval.accounting import cells_of
 from guardeval.compare import Pair
 from guardeval.errors import ConfigError, DataError
 from guardeval.report.charts import heat_chart, interval_chart, matrix_chart
-from guardeval.report.curve_charts import Series, ranking_chart, reliability_chart, time_chart
+from guardeval.report.curve_charts import MOST_SERIES, Series, ranking_chart, reliability_chart, time_chart
 from guardeval.report.failures import failure_tables
 from guardeval.report.html.material import Material, Part
 from guardeval.report.html.tradeoff import tradeoff_charts
@@ -204,15 +204,16 @@ def _curves(parts: Sequence[Part]) -> Iterator[Block]:
     scored = [Series(p.name, Scored.of(p.judged)) for p in parts]
     scored = [s for s in scored if len(s.scored)]
     charts = []
+    most = f" The first {MOST_SERIES} of {len(parts)} runs are drawn." if len(parts) > MOST_SERIES else ""
     if scored and any(len(set(s.scored.gold.tolist())) == 2 for s in scored):
-        yield Chart(ranking_chart(scored), "Curves of P(positive), over samples with a verdict and a probability.")
+        yield Chart(ranking_chart(scored), f"Curves of P(positive), over samples with a verdict and a probability.{most}")
     if scored:
         caption = "Bins of equal mass with 95 % intervals; on the dashed line, what is said is what is found."
-        charts.append(Chart(reliability_chart(scored), caption))
+        charts.append(Chart(reliability_chart(scored), caption + most))
     latencies = [(p.name, p.judged.latency[~np.isnan(p.judged.latency)]) for p in parts]
     latencies = [(name, values) for name, values in latencies if len(values)]
     if latencies:
-        charts.append(Chart(time_chart(latencies), "Time of a sample, summed over its requests, when first asked."))
+        charts.append(Chart(time_chart(latencies), f"Time of a sample, summed over its requests, when first asked.{most}"))
     if charts:
         yield Beside(tuple(charts))
 
