@@ -10,9 +10,9 @@ from guardeval.cli.parser import Parser, add_include_path
 from guardeval.errors import ConfigError, GuardevalError, did_you_mean
 from guardeval.registry import KINDS, Registry
 
-__all__ = ["configure", "execute"]
+__all__ = ["aligned", "configure", "execute"]
 
-_ALSO = ("runs", "policies")
+_ALSO = ("experiments", "runs", "policies")
 
 
 def configure(parser: Parser) -> None:
@@ -34,13 +34,17 @@ def execute(args: argparse.Namespace) -> int:
         lines = _policies()
     elif kind == "runs":
         lines = _runs(args.output_path)
+    elif kind == "experiments":
+        from guardeval.cli.experiment_command import experiment_lines
+
+        lines = experiment_lines()
     else:
         lines = _plugins(kind)
     print("\n".join(lines))
     return 0
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Rows in columns, two spaces apart; the last column as long as it is."""
     from guardeval.report.plain import printable, width
 
@@ -57,26 +61,26 @@ def _plugins(kind: str) -> list[str]:
         owner = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
         ours = entry.dist is not None and entry.dist.name == "guardeval"
         rows.append((name, about(entry) or entry.value if ours else f"{about(entry) or entry.value} ({owner})"))
-    return _aligned(rows) or [f"no {kind} installed"]
+    return aligned(rows) or [f"no {kind} installed"]
 
 
 def _tasks(include_path: list[str]) -> list[str]:
     from guardeval.task import TaskIndex
 
     entries = sorted(TaskIndex(include_path).entries().values(), key=lambda e: (e.kind != "task", e.kind, e.name))
-    return _aligned([(entry.name, entry.kind, entry.title) for entry in entries])
+    return aligned([(entry.name, entry.kind, entry.title) for entry in entries])
 
 
 def _policies() -> list[str]:
     from guardeval.policies import POLICIES, VERBOSITIES
 
-    return _aligned([(name, f"at {', '.join(VERBOSITIES)}: guardeval show {name} --policies …") for name in POLICIES])
+    return aligned([(name, f"at {', '.join(VERBOSITIES)}: guardeval show {name} --policies …") for name in POLICIES])
 
 
 def _runs(folder: str) -> list[str]:
     from guardeval.runs import find_runs
 
-    return _aligned([(str(path), *_run(path)) for path in find_runs(Path(folder))]) or [f"no run in {folder}"]
+    return aligned([(str(path), *_run(path)) for path in find_runs(Path(folder))]) or [f"no run in {folder}"]
 
 
 def _run(path: Path) -> tuple[str, str]:

@@ -22,6 +22,7 @@ PAGES = (
     "docs/models.md",
     "docs/runs.md",
     "docs/reports.md",
+    "docs/experiments.md",
     "docs/analysis.md",
     "docs/mining.md",
 )

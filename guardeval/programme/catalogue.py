@@ -1,0 +1,300 @@
+"""The experiments that ship with the package: YAML files read and checked, and the words that choose among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from guardeval.errors import ConfigError, did_you_mean
+from guardeval.programme.definitions import (
+    BASELINE,
+    Ablation,
+    Arm,
+    Choice,
+    Combination,
+    Expected,
+    Experiment,
+    Failures,
+    Fit,
+    Generalisation,
+    Mining,
+    PolicyTable,
+    Reference,
+)
+from guardeval.yaml_files import Spec, load_yaml
+
+__all__ = ["ROLES", "catalogue", "find", "read_experiment", "select"]
+
+FOLDER = Path(__file__).parent / "experiments"
+ROLES = ("main", "safeguard", "third")
+ENSEMBLE = "ensemble"  # as a model: all three roles
+_KEYS = (
+    "experiment", "title", "phase", "about", "tasks", "measure", "run", "combine", "fit", "mine", "choose", "failures",
+    "policies_of", "ablation", "generalisation", "expected", "notes",
+)  # fmt: skip
+_MEASURED = ("accuracy", "majority_rate", "balanced_accuracy", "policy_exact_match", "f1", "overflagging", "underflagging")
+# what the plan holds beyond this version, and what it waits for
+_LATER = {**dict.fromkeys(range(31, 36), "data"), **dict.fromkeys(range(36, 41), "fine-tuning"), 45: "optimizers"}
+_PHASES = {1: "prompts only", 2: "ensembles and hard samples", 3: "data", 4: "fine-tuning", 5: "analysis"}
+
+
+@lru_cache(maxsize=1)
+def catalogue() -> Mapping[int, Experiment]:
+    """Number → experiment, in order. Raises :class:`ConfigError` that names file and line."""
+    found = {}
+    for path in sorted(FOLDER.glob("*.yaml")):
+        experiment = read_experiment(path)
+        if path.stem != str(experiment.number):
+            raise ConfigError(f"{path}: is experiment {experiment.number}; name the file {experiment.number}.yaml")
+        found[experiment.number] = experiment
+    _check_references(found)
+    return found
+
+
+def find(word: str) -> Experiment:
+    """One experiment by its number. Raises :class:`ConfigError` for others; of the plan's later ones it says so."""
+    known = catalogue()
+    if not word.isdigit() or int(word) not in known:
+        raise _unknown(word, known)
+    return known[int(word)]
+
+
+def select(words: Sequence[str]) -> tuple[Experiment, ...]:
+    """``21``, ``20..30``, ``20-30``, ``phase2``, ``all`` and lists of these by comma or space, in order, each once.
+
+    A range takes the experiments that there are in it. Raises :class:`ConfigError` for what names none.
+    """
+    known = catalogue()
+    numbers: set[int] = set()
+    for word in (w.strip() for given in words for w in given.split(",") if w.strip()):
+        numbers |= _numbers(word, known)
+    if not numbers:
+        raise ConfigError("no experiment: name one, e.g. 21, 20..30 or phase1; `guardeval experiment list` shows them")
+    return tuple(known[n] for n in sorted(numbers))
+
+
+def _numbers(word: str, known: Mapping[int, Experiment]) -> set[int]:
+    span = re.fullmatch(r"(\d{1,3})(?:\.\.|-)(\d{1,3})", word)
+    phase = re.fullmatch(r"phase_?(\d+)", word.lower())
+    if word == "all":
+        return set(known)
+    if span:
+        found = {n for n in known if int(span[1]) <= n <= int(span[2])}
+    elif phase:
+        found = {n for n, e in known.items() if e.phase == int(phase[1])}
+    else:
+        return {find(word).number}
+    if not found:
+        raise _unknown(word, known)
+    return found
+
+
+def _unknown(word: str, known: Mapping[int, Experiment]) -> ConfigError:
+    number, phase = int(word) if word.isdigit() else None, re.fullmatch(r"phase_?([34])", word.lower())
+    if number in _LATER:
+        return ConfigError(f"experiment {word} is not part of this version: it needs {_LATER[number]}; known: {_shown(known)}")
+    if phase:
+        what = _PHASES[int(phase[1])]
+        return ConfigError(f"experiments of phase {phase[1]} ({what}) are not part of this version; known: {_shown(known)}")
+    return ConfigError(f"unknown experiment {word!r}; known: {_shown(known)}")
+
+
+def _shown(known: Mapping[int, Experiment]) -> str:
+    """``20..30, 41..44, phase1, phase2, phase5``."""
+    spans: list[list[int]] = []
+    for n in sorted(known):
+        if spans and spans[-1][-1] == n - 1:
+            spans[-1].append(n)
+        else:
+            spans.append([n])
+    phases = sorted({e.phase for e in known.values()})
+    numbers = [f"{s[0]}..{s[-1]}" if len(s) > 1 else str(s[0]) for s in spans]
+    return ", ".join([*numbers, *(f"phase{p}" for p in phases)])
+
+
+# ---- one file ----
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Raises :class:`ConfigError` naming file and line for an unknown key, a wrong type, or a reference to nothing."""
+    spec = load_yaml(path).spec().only(_KEYS)
+    number = _whole(spec, "experiment")
+    return Experiment(
+        number=number,
+        title=_needed(spec, "title"),
+        phase=_whole(spec, "phase"),
+        about=(spec.text("about", "") or "").strip(),
+        tasks=spec.texts("tasks") or ("wildguard",),
+        measure=spec.texts("measure") or _MEASURED,
+        run=tuple(_arm(s) for s in _items(spec, "run")),
+        combine=tuple(_combination(s, number) for s in _items(spec, "combine")),
+        fit=tuple(_fit(s, number) for s in _items(spec, "fit")),
+        mine=_mining(spec, number),
+        choose=_choice(spec, number),
+        failures=_failures(spec, number),
+        policies_of=_policy_table(spec, number),
+        ablation=_ablation(spec, number),
+        generalisation=_generalisation(spec, number),
+        expected=tuple(_expected(s, number) for s in _items(spec, "expected")),
+        notes=spec.texts("notes"),
+    )
+
+
+def _items(spec: Spec, key: str) -> list[Spec]:
+    """A list of maps, each to be read."""
+    given = spec.values.get(key)
+    if given is None:
+        return []
+    if not isinstance(given, list) or not all(isinstance(i, dict) for i in given):
+        raise spec.error(f"`{key}` is no list of maps", key)
+    return [Spec(spec.file, (*spec.keys, key, i), item) for i, item in enumerate(given)]
+
+
+def _needed(spec: Spec, key: str) -> str:
+    text = spec.text(key)
+    if not text:
+        raise spec.error(f"`{key}` is missing", *([key] if key in spec else []))
+    return text
+
+
+def _whole(spec: Spec, key: str, default: int | None = None) -> int:
+    value = spec.values.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise spec.error(f"`{key}` is {value!r}; a whole number is wanted", key)
+    return value
+
+
+def _share(spec: Spec, key: str, unit: float) -> float:
+    value = spec.values.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value * unit <= 1:
+        raise spec.error(f"`{key}` is {value!r}; a number from 0 to {1 / unit:g} is wanted", key)
+    return float(value) * unit
+
+
+def _options(spec: Spec) -> dict[str, Any]:
+    return {str(k): v for k, v in spec.spec("solver_args").values.items()}
+
+
+def _reference(spec: Spec, key: str, own: int) -> Reference:
+    try:
+        return Reference.read(_needed(spec, key), own)
+    except ConfigError as e:
+        raise spec.error(str(e), key) from e
+
+
+def _references(spec: Spec, key: str, own: int) -> tuple[Reference, ...]:
+    try:
+        found = tuple(Reference.read(t, own) for t in spec.texts(key))
+    except ConfigError as e:
+        raise spec.error(str(e), key) from e
+    if not found:
+        raise spec.error(f"`{key}` is missing", *([key] if key in spec else []))
+    return found
+
+
+def _arm(spec: Spec) -> Arm:
+    spec.only(("arm", "solver", "solver_args", "policies", "models"))
+    models: list[str] = []
+    for name in spec.texts("models") or ("main",):
+        if name not in (*ROLES, ENSEMBLE):
+            raise spec.error(f"unknown role {name!r}{did_you_mean(name, (*ROLES, ENSEMBLE))}", "models")
+        models += ROLES if name == ENSEMBLE else [name]
+    policies = spec.text("policies", "minimal") or "minimal"
+    return Arm(_needed(spec, "arm"), _needed(spec, "solver"), _options(spec), policies, tuple(dict.fromkeys(models)))
+
+
+def _combination(spec: Spec, own: int) -> Combination:
+    spec.only(("name", "members", "solver_args"))
+    return Combination(_needed(spec, "name"), _references(spec, "members", own), _options(spec))
+
+
+def _fit(spec: Spec, own: int) -> Fit:
+    spec.only(("name", "members", "against", "seed"))
+    members, against = _references(spec, "members", own), _reference(spec, "against", own)
+    return Fit(_needed(spec, "name"), members, against, _whole(spec, "seed", 0))
+
+
+def _mining(spec: Spec, own: int) -> Mining | None:
+    inner = spec.spec("mine").only(("members", "top", "output"))
+    if not inner:
+        return None
+    return Mining(_references(inner, "members", own), _share(inner, "top", 1.0), _needed(inner, "output"))
+
+
+def _choice(spec: Spec, own: int) -> Choice | None:
+    inner = spec.spec("choose").only(("name", "candidates", "mined_by", "metric", "seed"))
+    if not inner:
+        return None
+    candidates, metric = _references(inner, "candidates", own), inner.text("metric", "accuracy") or "accuracy"
+    return Choice(_needed(inner, "name"), candidates, _whole(inner, "mined_by"), metric, _whole(inner, "seed", 0))
+
+
+def _failures(spec: Spec, own: int) -> Failures | None:
+    inner = spec.spec("failures").only(("of", "n", "output"))
+    if not inner:
+        return None
+    return Failures(_reference(inner, "of", own), _whole(inner, "n"), _needed(inner, "output"))
+
+
+def _policy_table(spec: Spec, own: int) -> PolicyTable | None:
+    inner = spec.spec("policies_of").only(("systems", "least_percent"))
+    return PolicyTable(_references(inner, "systems", own), _share(inner, "least_percent", 0.01)) if inner else None
+
+
+def _ablation(spec: Spec, own: int) -> Ablation | None:
+    inner = spec.spec("ablation").only(("full", "without"))
+    if not inner:
+        return None
+    removed = inner.spec("without")
+    return Ablation(_reference(inner, "full", own), {str(k): _reference(removed, k, own) for k in removed.values})
+
+
+def _generalisation(spec: Spec, own: int) -> Generalisation | None:
+    inner = spec.spec("generalisation").only(("systems", "home", "metrics"))
+    if not inner:
+        return None
+    return Generalisation(_references(inner, "systems", own), _needed(inner, "home"), inner.texts("metrics") or ("f1",))
+
+
+def _expected(spec: Spec, own: int) -> Expected:
+    spec.only(("of", "metric", "percent", "points", "against"))
+    against = spec.text("against")
+    unit = "points" if against else "percent"
+    if ("percent" if against else "points") in spec:
+        wanted = "a difference is expected in `points`, a number itself in `percent`"
+        raise spec.error(f"{wanted}; with `against` it is a difference", "percent" if against else "points")
+    low, high = _bounds(spec, unit)
+    of, metric = _reference(spec, "of", own), spec.text("metric", "accuracy") or "accuracy"
+    other = None if against in (None, BASELINE) else _reference(spec, "against", own)
+    return Expected(of, metric, low, high, other, against == BASELINE, spec.file.where(*spec.keys))
+
+
+def _bounds(spec: Spec, key: str) -> tuple[float | None, float | None]:
+    """``[62, 65]``, ``[0, null]``; both None where nothing was expected."""
+    given = spec.values.get(key)
+    if given is None:
+        return None, None
+    numbers = given if isinstance(given, list) and len(given) == 2 else [True]
+    if any(isinstance(n, bool) or not (n is None or isinstance(n, (int, float))) for n in numbers):
+        raise spec.error(f"`{key}` is {given!r}; [low, high] is wanted, null for an open end", key)
+    low, high = (None if n is None else round(n / 100, 10) for n in numbers)
+    if low is not None and high is not None and low > high:
+        raise spec.error(f"`{key}` is {given!r}: the low end is above the high one", key)
+    return low, high
+
+
+def _check_references(known: Mapping[int, Experiment]) -> None:
+    for experiment in known.values():
+        for reference in experiment.references():
+            other = known.get(reference.experiment)
+            names = other.names() if other else ()
+            if reference.arm not in names:
+                what = (
+                    f"experiment {reference.experiment} has no arm {reference.arm!r}"
+                    if other
+                    else "there is no such experiment"
+                )
+                raise ConfigError(f"{experiment.number}.yaml: {reference}: {what}{did_you_mean(reference.arm, names)}")

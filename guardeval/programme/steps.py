@@ -1,0 +1,49 @@
+"""The order of an experiment's steps beside running and voting; what one lacks is said, and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from guardeval.errors import GuardevalError
+from guardeval.programme.analysis import ablation, failures, generalisation, policies
+from guardeval.programme.bench import Bench
+from guardeval.programme.definitions import Experiment
+from guardeval.programme.findings import Findings
+from guardeval.programme.hard import choose, fit, mine_hard
+from guardeval.programme.ledger import OtherProgramme
+
+__all__ = ["after", "before"]
+
+
+def before(experiment: Experiment, bench: Bench, found: Findings, task: str) -> None:
+    """Steps whose outcome is itself measured, or compared with."""
+    for one in experiment.fit:
+        _tried(found, lambda one=one: fit(experiment, bench, found, task, one.name))  # type: ignore[misc]
+    if experiment.mine:
+        _tried(found, lambda: mine_hard(experiment, bench, found, task))
+    if experiment.choose:
+        _tried(found, lambda: choose(experiment, bench, found, task))
+
+
+def after(experiment: Experiment, bench: Bench, found: Findings, tasks: Sequence[str]) -> None:
+    """Steps that look at what was measured."""
+    for task in tasks:
+        for wanted, step in (
+            (experiment.failures, failures),
+            (experiment.policies_of, policies),
+            (experiment.ablation, ablation),
+        ):
+            if wanted is not None:
+                _tried(found, lambda step=step, task=task: step(experiment, bench, found, task))  # type: ignore[misc]
+    if experiment.generalisation:
+        _tried(found, lambda: generalisation(experiment, bench, found, tasks))
+
+
+def _tried(found: Findings, step: Callable[[], None]) -> None:
+    """What a step lacks is said, and the others go on."""
+    try:
+        step()
+    except OtherProgramme:
+        raise
+    except GuardevalError as e:
+        found.lack(str(e))
