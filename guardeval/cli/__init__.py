@@ -28,6 +28,7 @@ COMMANDS = {
     "experiment": "the programme of experiments: list, show, run 20..30",
     "report": "tables of finished runs as text or Markdown, or a page with charts and samples",
     "sample-errors": "misjudged samples of a run, drawn for review",
+    "review": "a local page to go through samples of a run one by one; what reviewers found",
     "data": "the rows behind a task: show, check, pull",
     "models": "models that can be run at once: list",
     "train": "make a guard from rows: linear",

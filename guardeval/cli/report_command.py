@@ -11,6 +11,7 @@ from guardeval.cli.parser import Parser
 from guardeval.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from guardeval.report.tables import Table
     from guardeval.runs import StoredRun
 
 __all__ = ["configure", "execute"]
@@ -39,14 +40,15 @@ def execute(args: argparse.Namespace) -> int:
 
     runs = [open_run(r, samples=args.failures) for r in args.runs]
     results, names = [run.results() for run in runs], [run.name for run in runs]
+    reviews = [_reviews(run.path) for run in runs]
     if form == "md":
         from guardeval.report.markdown import markdown
 
-        text = markdown(results, names)
+        text = markdown(results, names, reviews)
     else:
         from guardeval.report.terminal import report_text
 
-        text = report_text(results, names, plain=output is not None)
+        text = report_text(results, names, plain=output is not None, further=reviews)
     if args.failures:
         text += _failures(runs, form, plain=output is not None)
     if output is not None:
@@ -80,3 +82,11 @@ def _failures(runs: Sequence[StoredRun], form: str, plain: bool) -> str:
         (f"run {run.name}, {title}" if several else title, tables) for run in runs for title, tables in run_failures(run)
     ]
     return "\n" + (markdown_sections(sections) if form == "md" else sections_text(sections, plain))
+
+
+def _reviews(folder: Path) -> list[Table]:
+    """What people said about the run, if anybody did."""
+    from guardeval.report.review_tables import review_tables
+    from guardeval.review.summary import review_summaries
+
+    return [table for summary in review_summaries(folder) for table in review_tables(summary)]

@@ -53,16 +53,17 @@ def _quoted(notices: Sequence[str]) -> list[str]:
     return [*(f"> {escaped(n)}  " for n in notices), *([""] if notices else [])]
 
 
-def markdown(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Runs as one Markdown document: a summary where there are several, then each with its notices first."""
+def markdown(runs: Sequence[Mapping[str, Any]], names: Sequence[str], further: Sequence[Sequence[Table]] = ()) -> str:
+    """Runs as one Markdown document: a summary where there are several, then each, notices first, ``further`` tables last."""
     parts = ["## Summary", "", *_summary(runs)] if len(runs) > 1 else []
-    for results, name in zip(runs, names, strict=True):
+    for i, (results, name) in enumerate(zip(runs, names, strict=True)):
         parts += [f"## {escaped(name)}", "", *_quoted(results.get("notices", ()))]
         if len(results["results"]) > 1:
             parts += _summary([results])
         for task in results["results"]:
             parts += [f"### {escaped(heading(results, task))}", "", escaped(facts(results, task)), ""]
             parts += [markdown_table(t) for t in task_tables(results, task)]
+        parts += [markdown_table(table) for tables in further[i : i + 1] for table in tables]
     return "\n".join(parts)
 
 

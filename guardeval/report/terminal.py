@@ -89,12 +89,18 @@ def print_summary(runs: Sequence[Mapping[str, Any]]) -> None:
     print("\n".join(Page.of(sys.stdout).summary(runs)))
 
 
-def report_text(runs: Sequence[Mapping[str, Any]], names: Sequence[str], plain: bool = False) -> str:
-    """Finished runs: a summary where there are several, then each. ``plain``: for a file, not for this terminal."""
+def report_text(
+    runs: Sequence[Mapping[str, Any]], names: Sequence[str], plain: bool = False, further: Sequence[Sequence[Table]] = ()
+) -> str:
+    """Finished runs: a summary where there are several, then each, with its ``further`` tables.
+
+    ``plain``: for a file, not for this terminal.
+    """
     page = Page() if plain else Page.of(sys.stdout)
     lines = page.summary(runs) if len(runs) > 1 else []
-    for results, name in zip(runs, names, strict=True):
+    for i, (results, name) in enumerate(zip(runs, names, strict=True)):
         lines += [*page.paragraph(f"run {name}", _BOLD), *page.results(results)]
+        lines += [line for table in further[i : i + 1] for one in table for line in page.table(one)]
     return "\n".join(lines)
 
 
