@@ -20,15 +20,9 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u20
 
 
 def visible(text: str) -> str:
-    """Text with its invisible characters spelt out: ``␀``, ``⟦U+202E⟧``; lone surrogates as U+FFFD."""
-    return _UNSEEN.sub(_mark, text.replace("\r\n", "\n")).encode("utf-8", "replace").decode()
-
-
-def _mark(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return f"⟦U+{code:04X}⟧"
+    """Text with its invisible characters spelt out, as in ``⟦U+202E⟧``; lone surrogates as U+FFFD."""
+    spelt = _UNSEEN.sub(lambda found: f"⟦U+{ord(found[0]):04X}⟧", text.replace("\r\n", "\n"))
+    return spelt.encode("utf-8", "replace").decode()
 
 
 def sample_view(judged: Judged, position: int, hidden: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from guardeval.data import Judged
 from guardeval.errors import ConfigError, DataError, did_you_mean
 from guardeval.judged import cluster_of
 from guardeval.review.store import Member, Store
-from guardeval.rows import read_rows
+from guardeval.rows import is_rows_file, read_rows
 from guardeval.runs import StoredRun, TaskRecord
 from guardeval.subset import Stratum, draw
 
@@ -72,14 +72,21 @@ def _plain(value: Any) -> Any:
 
 def ids_named(given: str) -> list[str]:
     """Ids from ``--samples``: a file of rows with an ``id``, or ids by comma; each once, in the order given."""
-    path = Path(given).expanduser()
-    if path.suffix.lower() in {".json", ".jsonl", ".gz", ".csv", ".parquet"} or path.is_file():
+    path = Path(given)
+    if "," not in given and (is_rows_file(path) or _is_file(path)):
         ids = [_id_of(row, path, number) for number, row in enumerate(read_rows(path), 1)]
     else:
         ids = [part.strip() for part in given.split(",") if part.strip()]
     if not ids:
         raise ConfigError(f"--samples {given[:60]}: names no sample")
     return list(dict.fromkeys(ids))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no name of a file
+        return False
 
 
 def _id_of(row: dict[str, Any], path: Path, number: int) -> str:
