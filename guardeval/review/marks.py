@@ -9,6 +9,7 @@ from typing import Any
 
 from guardeval.data import Target
 from guardeval.errors import DataError
+from guardeval.failures import Mode
 
 __all__ = ["Category", "Coherent", "Field", "Mark", "Marks", "checked"]
 
@@ -36,11 +37,11 @@ class Mark(StrEnum):
 class Category(StrEnum):
     """Why the guard failed: the modes of failure analysis, and the rest. The order is that of the keys 1 to 6."""
 
-    OVERFLAGGED = "over-flagged"
-    MISSED = "missed"
-    POLICY_CONFUSION = "multi-policy confusion"
-    UNREADABLE = "unreadable"
-    EDGE = "edge case"
+    OVERFLAGGED = Mode.OVERFLAGGED.value
+    MISSED = Mode.MISSED.value
+    POLICY_CONFUSION = Mode.POLICY_CONFUSION.value
+    UNREADABLE = Mode.UNREADABLE.value
+    EDGE = Mode.EDGE.value
     OTHER = "other"
 
 

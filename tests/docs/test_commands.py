@@ -20,7 +20,7 @@ from guardeval.settings import Settings
 from guardeval.task import TaskIndex
 from guardeval.testing.faults import FaultServer
 
-NEEDS = {"server", "key", "hub", "gpu", "file", "lm-eval"}  # what a block may say that it cannot do without
+NEEDS = {"server", "key", "hub", "gpu", "file", "lm-eval", "person"}  # what a block may say that it cannot do without
 INDEX = TaskIndex()
 
 

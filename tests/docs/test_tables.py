@@ -211,6 +211,13 @@ def test_every_flag_of_run_is_described_with_its_default():
     assert {names(row[0])[0]: row[1] for row in rows} == run_flags()
 
 
+def test_every_flag_of_review_is_described():
+    parser = Parser(prog="guardeval review", add_help=False)
+    import_module("guardeval.cli.review_command").configure(parser)
+    rows = table(page_text("docs/review.md"), "flag")
+    assert [names(row[0])[0] for row in rows] == parser.flags()
+
+
 def test_every_command_is_described():
     rows = table(page_text("docs/runs.md"), "command")
     assert {names(row[0])[0].split()[1] for row in rows} | {"run"} == set(COMMANDS)
