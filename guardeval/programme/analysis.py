@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from guardeval.programme.bench import Bench, Missing
 from guardeval.programme.definitions import Experiment, Reference
 from guardeval.programme.findings import Findings, Picture
 from guardeval.programme.held import Held
 from guardeval.programme.measuring import measured_of, paired, text_of, widened
 from guardeval.programme.verdicts import Measured
+from guardeval.programme.workbench import Missing, Workbench
 from guardeval.report.tables import Table, number
 
 __all__ = ["ablation", "failures", "generalisation", "policies"]
@@ -20,7 +20,7 @@ __all__ = ["ablation", "failures", "generalisation", "policies"]
 # ---- 41: failure modes ----
 
 
-def failures(experiment: Experiment, bench: Bench, found: Findings, task: str) -> None:
+def failures(experiment: Experiment, bench: Workbench, found: Findings, task: str) -> None:
     from guardeval.error_sample import draw_errors, review_rows
     from guardeval.failures import mode_shares
     from guardeval.runs import write_atomically
@@ -60,7 +60,7 @@ def _interval(value: float, low: float, high: float) -> str:
 # ---- 42: policies ----
 
 
-def policies(experiment: Experiment, bench: Bench, found: Findings, task: str) -> None:
+def policies(experiment: Experiment, bench: Workbench, found: Findings, task: str) -> None:
     wanted = experiment.policies_of
     assert wanted is not None  # noqa: S101  # the caller looked
     held = [(r, bench.held(r, task)) for r in wanted.systems]
@@ -98,7 +98,7 @@ def _reaches(one: Measured | None, least: float) -> str:
 # ---- 43: ablation ----
 
 
-def ablation(experiment: Experiment, bench: Bench, found: Findings, task: str) -> None:
+def ablation(experiment: Experiment, bench: Workbench, found: Findings, task: str) -> None:
 
     wanted = experiment.ablation
     assert wanted is not None  # noqa: S101  # the caller looked
@@ -156,7 +156,7 @@ def _costs(task: str, costs: Sequence[tuple[str, Held]]) -> Table:
 # ---- 44: generalisation ----
 
 
-def generalisation(experiment: Experiment, bench: Bench, found: Findings, tasks: Sequence[str]) -> None:
+def generalisation(experiment: Experiment, bench: Workbench, found: Findings, tasks: Sequence[str]) -> None:
     wanted = experiment.generalisation
     assert wanted is not None  # noqa: S101  # the caller looked
     held: dict[tuple[str, Reference], Held] = {}

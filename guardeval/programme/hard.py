@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from guardeval.errors import GuardevalError
-from guardeval.programme.bench import Bench, Missing
 from guardeval.programme.catalogue import catalogue
 from guardeval.programme.definitions import Experiment, Reference
 from guardeval.programme.findings import Findings
 from guardeval.programme.held import Held
 from guardeval.programme.measuring import cell, measured_of
+from guardeval.programme.workbench import Missing, Workbench
 from guardeval.report.tables import Table, number
 
 __all__ = ["choose", "fit", "hard_samples", "mine_hard"]
@@ -23,7 +23,7 @@ __all__ = ["choose", "fit", "hard_samples", "mine_hard"]
 # ---- 27: hard samples ----
 
 
-def hard_samples(bench: Bench, number: int, task: str) -> Path:
+def hard_samples(bench: Workbench, number: int, task: str) -> Path:
     """The file that the experiment mines, mined where it is not there. Raises :class:`Missing`."""
     from guardeval.mining import mine
 
@@ -48,7 +48,7 @@ def hard_samples(bench: Bench, number: int, task: str) -> Path:
     return path
 
 
-def mine_hard(experiment: Experiment, bench: Bench, found: Findings, task: str) -> None:
+def mine_hard(experiment: Experiment, bench: Workbench, found: Findings, task: str) -> None:
     path = hard_samples(bench, experiment.number, task)
     facts = bench.ledger.runs[path.name]
     rows = (
@@ -68,7 +68,7 @@ def _hard_ids(path: Path) -> set[str]:
     return {str(row["guardeval"]["id"]) for row in json.loads(path.read_bytes())}
 
 
-def _members_on_hard(experiment: Experiment, bench: Bench, found: Findings, task: str, path: Path) -> None:
+def _members_on_hard(experiment: Experiment, bench: Workbench, found: Findings, task: str, path: Path) -> None:
     """Each member on the hard samples and on the rest."""
     ids = _hard_ids(path)
     assert experiment.mine is not None  # noqa: S101  # it mined
@@ -87,7 +87,7 @@ def _members_on_hard(experiment: Experiment, bench: Bench, found: Findings, task
 # ---- 28: the best of several, chosen on one half ----
 
 
-def choose(experiment: Experiment, bench: Bench, found: Findings, task: str) -> None:
+def choose(experiment: Experiment, bench: Workbench, found: Findings, task: str) -> None:
     choice = experiment.choose
     assert choice is not None  # noqa: S101  # the caller looked
     ids = _hard_ids(hard_samples(bench, choice.mined_by, task))
@@ -114,7 +114,7 @@ def choose(experiment: Experiment, bench: Bench, found: Findings, task: str) -> 
     )
 
 
-def _candidates(bench: Bench, found: Findings, references: Sequence[Reference], task: str) -> list[tuple[Reference, Held]]:
+def _candidates(bench: Workbench, found: Findings, references: Sequence[Reference], task: str) -> list[tuple[Reference, Held]]:
     """Different systems; where no prompt can be contrasted, each model of the set once."""
     out: list[tuple[Reference, Held]] = []
     for reference in [*references, *_models_themselves(bench, references, task)]:
@@ -128,7 +128,7 @@ def _candidates(bench: Bench, found: Findings, references: Sequence[Reference], 
     return out
 
 
-def _models_themselves(bench: Bench, references: Sequence[Reference], task: str) -> list[Reference]:
+def _models_themselves(bench: Workbench, references: Sequence[Reference], task: str) -> list[Reference]:
     """The members of experiment 26, where the first system's verdicts do not depend on how it was asked."""
     try:
         fixed = bench.held(references[0], task).fixed
@@ -137,7 +137,7 @@ def _models_themselves(bench: Bench, references: Sequence[Reference], task: str)
     return bench.spread(Reference(26, "members")) if fixed else []
 
 
-def _halves_of(bench: Bench, held: Held, ids: set[str], seed: int) -> tuple[Held, Held]:
+def _halves_of(bench: Workbench, held: Held, ids: set[str], seed: int) -> tuple[Held, Held]:
     from guardeval.halves import split_prompts
 
     at = [i for i, id_ in enumerate(held.judged.ids) if id_ in ids]
@@ -162,7 +162,7 @@ def _renamed(held: Held, name: str) -> Held:
 # ---- 30: weights fitted on one half ----
 
 
-def fit(experiment: Experiment, bench: Bench, found: Findings, task: str, name: str) -> None:
+def fit(experiment: Experiment, bench: Workbench, found: Findings, task: str, name: str) -> None:
     """Weights learnt on one half of the prompts, the vote on the other half."""
     from guardeval.combine import gather, said_of
     from guardeval.halves import split_prompts

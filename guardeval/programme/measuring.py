@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from guardeval.compare import compare
 from guardeval.errors import DataError
 from guardeval.metrics import CONFUSION
-from guardeval.programme.bench import Bench, Missing
 from guardeval.programme.orders import OWN_PROMPT
 from guardeval.programme.verdicts import BASELINE_ACCURACY, Measured
+from guardeval.programme.workbench import Missing, Workbench
 from guardeval.report.tables import number
 from guardeval.stats import rate
 
@@ -58,7 +58,7 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def level_rows(experiment: Experiment, bench: Bench, found: Findings, reference: Reference, task: str) -> None:
+def level_rows(experiment: Experiment, bench: Workbench, found: Findings, reference: Reference, task: str) -> None:
     """Every metric of a system, with what is expected of it."""
     try:
         held = bench.held(reference, task)
@@ -98,7 +98,7 @@ def _expecting(one: Measured, experiment: Experiment, reference: Reference) -> M
 # ---- differences ----
 
 
-def expected_rows(experiment: Experiment, bench: Bench, found: Findings, task: str) -> None:
+def expected_rows(experiment: Experiment, bench: Workbench, found: Findings, task: str) -> None:
     """A row for every difference that the experiment asks about."""
     for expected in experiment.expected:
         if expected.is_difference:
@@ -111,7 +111,7 @@ def expected_rows(experiment: Experiment, bench: Bench, found: Findings, task: s
                 found.measured.append(row)
 
 
-def _difference(experiment: Experiment, bench: Bench, expected: Expected, task: str) -> Measured:
+def _difference(experiment: Experiment, bench: Workbench, expected: Expected, task: str) -> Measured:
     held = bench.held(expected.of, task)
     system = shown_as(expected.of, held)
     about = "" if task == HOME or expected.low is expected.high is None else _ELSEWHERE

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardeval.errors import ConfigError, did_you_mean
-from guardeval.programme.bench import Bench, Ended, Missing
 from guardeval.programme.catalogue import catalogue, select
 from guardeval.programme.data_choice import DataChoice
 from guardeval.programme.definitions import Experiment, Reference
@@ -19,6 +18,7 @@ from guardeval.programme.measuring import HOME, expected_rows, level_rows
 from guardeval.programme.model_sets import load_model_set
 from guardeval.programme.reports import write_reports
 from guardeval.programme.steps import after, before
+from guardeval.programme.workbench import Ended, Missing, Workbench
 from guardeval.registry import Registry
 
 if TYPE_CHECKING:
@@ -116,14 +116,14 @@ def run_experiments(
 
 def _set_up(
     experiments: str | Sequence[str], wanted: Wanted, registry: Registry
-) -> tuple[tuple[Experiment, ...], Bench, tuple[str, ...]]:
+) -> tuple[tuple[Experiment, ...], Workbench, tuple[str, ...]]:
     """The experiments chosen, where their systems come from, and the tasks that stand in place of their own."""
     chosen = select([experiments] if isinstance(experiments, str) else experiments)
     models = load_model_set(wanted.model_set, wanted.options)
     named = wanted.task.split(",") if isinstance(wanted.task, str) else wanted.task
     tasks = tuple(t.strip() for t in named if t.strip()) or models.tasks
     context = {"model set": models.as_dict(), "limit": wanted.limit, "seed": wanted.seed}
-    bench = Bench(
+    bench = Workbench(
         models,
         DataChoice.read([wanted.data] if isinstance(wanted.data, str) else wanted.data),
         (tasks or (HOME,))[0],
@@ -138,7 +138,7 @@ def _set_up(
     return chosen, bench, tasks
 
 
-def _check_tasks(chosen: Sequence[Experiment], tasks: tuple[str, ...], bench: Bench) -> None:
+def _check_tasks(chosen: Sequence[Experiment], tasks: tuple[str, ...], bench: Workbench) -> None:
     """Misspelt tasks are said at once, and so are paths for tasks that no chosen experiment has."""
     from guardeval.task import TaskIndex
 
@@ -156,7 +156,7 @@ def _tasks_of(experiment: Experiment, tasks: tuple[str, ...]) -> tuple[str, ...]
     return tasks or experiment.tasks
 
 
-def _measure(experiment: Experiment, bench: Bench, found: Findings, tasks: Sequence[str]) -> None:
+def _measure(experiment: Experiment, bench: Workbench, found: Findings, tasks: Sequence[str]) -> None:
     for task in tasks:
         try:
             before(experiment, bench, found, task)
@@ -171,12 +171,12 @@ def _measure(experiment: Experiment, bench: Bench, found: Findings, tasks: Seque
     found.notes += [n for n in experiment.notes if n not in found.notes]
 
 
-def _systems(experiment: Experiment, bench: Bench) -> list[Reference]:
+def _systems(experiment: Experiment, bench: Workbench) -> list[Reference]:
     own = [Reference(experiment.number, name) for name in experiment.names()]
     return [one for reference in own for one in bench.spread(reference)]
 
 
-def _close(bench: Bench, status: str, findings: Sequence[Findings]) -> Programme:
+def _close(bench: Workbench, status: str, findings: Sequence[Findings]) -> Programme:
     """Count, write the ledger and the reports; raises where nothing was measured and nothing else is to be told."""
     ledger = bench.ledger
     ledger.counters["distinct"] = count_distinct(ledger)

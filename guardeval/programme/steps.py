@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 from guardeval.errors import GuardevalError
 from guardeval.programme.analysis import ablation, failures, generalisation, policies
-from guardeval.programme.bench import Bench
 from guardeval.programme.definitions import Experiment
 from guardeval.programme.findings import Findings
 from guardeval.programme.hard import choose, fit, mine_hard
 from guardeval.programme.ledger import OtherProgramme
+from guardeval.programme.workbench import Workbench
 
 __all__ = ["after", "before"]
 
 
-def before(experiment: Experiment, bench: Bench, found: Findings, task: str) -> None:
+def before(experiment: Experiment, bench: Workbench, found: Findings, task: str) -> None:
     """Steps whose outcome is itself measured, or compared with."""
     for one in experiment.fit:
         _tried(found, lambda one=one: fit(experiment, bench, found, task, one.name))  # type: ignore[misc]
@@ -25,7 +25,7 @@ def before(experiment: Experiment, bench: Bench, found: Findings, task: str) -> 
         _tried(found, lambda: choose(experiment, bench, found, task))
 
 
-def after(experiment: Experiment, bench: Bench, found: Findings, tasks: Sequence[str]) -> None:
+def after(experiment: Experiment, bench: Workbench, found: Findings, tasks: Sequence[str]) -> None:
     """Steps that look at what was measured."""
     for task in tasks:
         for wanted, step in (

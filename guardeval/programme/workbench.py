@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from guardeval.broker import Estimate
     from guardeval.pipeline import Progress, Run
 
-__all__ = ["Bench", "Ended", "Missing"]
+__all__ = ["Ended", "Missing", "Workbench"]
 
 
 class Missing(ConfigError):
@@ -40,7 +40,7 @@ class Ended(Exception):
 
 
 @dataclass
-class Bench:
+class Workbench:
     """Gives the measured system behind a reference, running what has not been run. ``say`` is told what is going on."""
 
     model_set: ModelSet
