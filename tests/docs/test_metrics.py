@@ -12,6 +12,7 @@ import pytest
 from pages import PAGES, names, page_text, prose, section, table
 
 import guardeval
+from guardeval.combine import combine_runs
 from guardeval.data import Outcome, Target
 from guardeval.metrics import METRICS
 from guardeval.registry import Registry
@@ -151,3 +152,29 @@ def expected_published(data: Path, out: Path) -> list[list[str]]:
 
 def test_published_figures_stand_beside_what_the_recorded_answers_give(shared_data, tmp_path):
     assert table(page_text("docs/accounting.md"), "benchmark") == expected_published(shared_data, tmp_path)
+
+
+VOTES = ("majority", "any", "all", "weighted")
+
+
+def test_votes_of_the_three_sizes_are_what_combining_the_recorded_answers_gives(shared_data, tmp_path):
+    expected = []
+    for name in ("AegisSafetyTest", "XSTestReponseHarmful"):
+        task, rows = RECORDED[name]
+        runs = []
+        for size in ("1B", "3B", "8B"):
+            recording = shared_data / "generations" / "run1" / size / name / "generated_predictions.jsonl.gz"
+            settings = {"output_path": str(tmp_path), "no_cache": True, "scorer": "classification", "solver": "guardreasoner"}
+            runs.append(guardeval.run(task=task, data=str(shared_data / rows), model=f"replay/{recording}", **settings))
+        expected += [
+            [f"`{task}`", size, *f1_and_rates(r.results, task)] for size, r in zip(("1B", "3B", "8B"), runs, strict=True)
+        ]
+        for vote in VOTES:
+            made = combine_runs([r.path for r in runs], "ensemble", {"vote": vote}, output_path=tmp_path)
+            expected.append([f"`{task}`", vote, *f1_and_rates(made.results, task)])
+    assert table(page_text("docs/ensembles.md"), "benchmark") == expected
+
+
+def f1_and_rates(results: Mapping[str, Any], task: str) -> list[str]:
+    metrics = results["results"][task]
+    return [cell(metrics, m, "strict") for m in ("f1", "overflagging", "underflagging")]
