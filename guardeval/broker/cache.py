@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from guardeval.errors import ConfigError
+from guardeval.sqlite_files import patiently
 
 __all__ = ["Cache", "clear", "default_cache_path", "info"]
 
@@ -162,7 +162,7 @@ def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
     try:
         _refuse_foreign(db, path)
-        _patiently(db, "PRAGMA journal_mode=WAL")
+        patiently(db, "PRAGMA journal_mode=WAL", _PATIENCE)
         db.execute("PRAGMA synchronous=NORMAL")  # a power cut may lose the last answers, never the file
         db.execute("PRAGMA cache_size=-16000")
         db.execute("PRAGMA wal_autocheckpoint=4000")
@@ -185,19 +185,6 @@ def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
             f"{path}: was written in format {schema}, this version of guardeval reads format {SCHEMA}; "
             f"run `guardeval cache clear --cache {path}`, or name another file in GUARDEVAL_CACHE"
         )
-
-
-def _patiently(db: sqlite3.Connection, statement: str) -> None:
-    """Changing the journal mode ignores the busy time-out, so two processes that start at once need this."""
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            db.execute(statement)
-            return
-        except sqlite3.OperationalError as e:
-            if "locked" not in str(e) or time.monotonic() > end:
-                raise
-            time.sleep(0.02)
 
 
 @contextmanager

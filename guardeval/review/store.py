@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 from guardeval.errors import ConfigError, DataError
 from guardeval.review.marks import Field, Marks
+from guardeval.sqlite_files import patiently
 
 __all__ = ["REVIEWS_FILE", "Member", "Store", "Undone"]
 
@@ -265,7 +265,7 @@ def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         _check_ours(db, path)
-        _patiently(db, "PRAGMA journal_mode=WAL")
+        patiently(db, "PRAGMA journal_mode=WAL", _PATIENCE)
         db.execute("PRAGMA synchronous=FULL")  # a person's work: kept through a power cut, too
         db.execute("PRAGMA trusted_schema=OFF")
         db.executescript(
@@ -309,19 +309,6 @@ def _check_run(db: sqlite3.Connection, path: Path, identity: str, run: str) -> N
             f"{path}: holds reviews of run {about.get('run', '?')!r}, not of {run!r}: marks belong to the texts that were "
             "read; name another database with --db"
         )
-
-
-def _patiently(db: sqlite3.Connection, statement: str) -> None:
-    """Changing the journal mode ignores the busy time-out, so two servers that start at once need this."""
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            db.execute(statement)
-            return
-        except sqlite3.OperationalError as e:
-            if "locked" not in str(e) or time.monotonic() > end:
-                raise
-            time.sleep(0.02)
 
 
 @contextmanager
