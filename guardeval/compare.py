@@ -20,7 +20,7 @@ from guardeval.errors import ConfigError, did_you_mean
 from guardeval.metrics import CONFUSION, edge_interval
 from guardeval.pairing import Paired, pair
 from guardeval.significance import detectable_difference, holm, sign_flip_p, swap_p
-from guardeval.stats import sum_by
+from guardeval.stats import rate, sum_by
 
 if TYPE_CHECKING:
     from guardeval.judged import Judgements
@@ -36,6 +36,7 @@ _EXACT = {"accuracy": (0, 1), "overflagging": (0,), "underflagging": (1,)}  # ra
 class Difference:
     """One metric of both runs on the paired samples; ``difference`` is other − reference. All three with their intervals.
 
+    Where no sample changed, ``low`` and ``high`` are Wilson's bound for 0 of n (prompts) away: n samples do not show certainty.
     p-values are None where the metric was not in the family of tests.
     """
 
@@ -203,23 +204,38 @@ def _differences(paired: Paired, ask: _Asked) -> Iterator[Difference]:
     totals = [sample.observed @ c for c in cells]
     for metric in ask.metrics:
         edges = [edge_interval(CONFUSION[metric], t, ask.confidence, sample.units_per_row) for t in totals]
-        difference = _difference(metric, found[metric], edges, round(float(CONFUSION[metric].support(totals[0]))))
+        support = float(CONFUSION[metric].support(totals[0]))
+        unchanged = rate(0, support * sample.units_per_row, ask.confidence).high
+        difference = _difference(metric, found[metric], edges, unchanged, round(support))
         if metric in ask.family:
             test, p = _test(metric, paired, sample, cells, ask)
             difference = replace(difference, test=test, p_value=p)
         yield difference
 
 
-def _difference(metric: str, found: Interval, edges: Sequence[tuple[float, float] | None], n: int) -> Difference:
-    """``edges``: intervals of both runs' values where these are exactly 0 or 1, where the bootstrap would claim certainty."""
+def _difference(
+    metric: str, found: Interval, edges: Sequence[tuple[float, float] | None], unchanged: float, n: int
+) -> Difference:
+    """``edges``: intervals of both runs' values where these are exactly 0 or 1, where the bootstrap would claim certainty.
+
+    ``unchanged``: how many samples (a share) may yet change where none did; the difference is widened by that there.
+    """
     values = [float(v) for v in found.value]
     intervals = [
         (math.nan, math.nan) if math.isnan(v) else (float(low), float(high))
         for v, low, high in zip(values, found.low, found.high, strict=True)
     ]
     intervals = [edge or interval for edge, interval in zip((*edges, None), intervals, strict=True)]
+    intervals[2] = _widened(values[2], intervals[2], unchanged)
     better = CONFUSION[metric].higher_is_better
     return Difference(metric, better, values[0], intervals[0], values[1], intervals[1], values[2], *intervals[2], n)
+
+
+def _widened(difference: float, interval: tuple[float, float], by: float) -> tuple[float, float]:
+    """The interval; where all samples are alike, so that no resample differs, as wide as Wilson's bound for 0 of n says."""
+    if interval[0] != interval[1]:  # nan, too
+        return interval
+    return max(difference - by, -1.0), min(difference + by, 1.0)
 
 
 def _gains(paired: Paired) -> NDArray[np.int64]:

@@ -46,6 +46,28 @@ def test_a_comparison_worked_by_hand():
     assert overflagging.p_value is None  # shown with its interval, not in the family of tests
 
 
+def test_runs_that_agree_on_every_sample_are_not_certainly_equal():
+    labels = [1, 0] * 50
+    same = differences(two([1] * 60 + [0] * 40, [1] * 60 + [0] * 40, labels))
+    bound = 1.959964**2 / (100 + 1.959964**2)  # Wilson (1927) for 0 of 100: z² / (n + z²)
+    assert (same["accuracy"].low, same["accuracy"].high) == pytest.approx((-bound, bound), abs=1e-6)
+    assert same["accuracy"].difference == 0.0 and same["accuracy"].n == 100
+    bound = 1.959964**2 / (50 + 1.959964**2)  # 50 negatives
+    assert (same["overflagging"].low, same["overflagging"].high) == pytest.approx((-bound, bound), abs=1e-6)
+
+
+def test_where_prompts_repeat_they_are_what_bounds_an_unchanged_difference():
+    run = judgements_of([1, 0] * 50, [1, 1] * 50, cluster=[i // 10 for i in range(100)])
+    (accuracy, *_) = compare(run, [run], ["base", "new"]).pairs[0].differences
+    bound = 1.959964**2 / (10 + 1.959964**2)
+    assert (accuracy.low, accuracy.high) == pytest.approx((-bound, bound), abs=1e-6)
+
+
+def test_a_difference_of_everything_stays_a_difference():
+    accuracy = differences(two([0, 1, 0, 1], [1, 0, 1, 0], [1, 0, 1, 0]))["accuracy"]
+    assert (accuracy.difference, accuracy.high) == (1.0, 1.0) and accuracy.low < 1.0
+
+
 def test_every_flip_names_its_samples_missing_verdicts_included():
     cells = {(f.gold, f.before, f.after): (f.right_before, f.right_after, f.ids, f.n) for f in two().flips}
     assert cells[("harmful", "harmful", "unharmful")] == (True, False, ("1",), 1)

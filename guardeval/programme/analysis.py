@@ -9,7 +9,7 @@ from dataclasses import replace
 from guardeval.programme.definitions import Experiment, Reference
 from guardeval.programme.findings import Findings, Picture
 from guardeval.programme.held import Held
-from guardeval.programme.measuring import measured_of, paired, text_of, widened
+from guardeval.programme.measuring import measured_of, paired, text_of
 from guardeval.programme.verdicts import Measured
 from guardeval.programme.workbench import Missing, Workbench
 from guardeval.report.tables import Table, number
@@ -120,8 +120,7 @@ def ablation(experiment: Experiment, bench: Workbench, found: Findings, task: st
         comparison = paired(full, [held], ("accuracy", "f1", "overflagging", "underflagging"), ("accuracy",))
         (pair,) = comparison.pairs
         for d in pair.differences:
-            low, high = widened(d, pair)
-            row = Measured(experiment.number, task, system, d.metric, d.difference, low, high, d.n, against=against)
+            row = Measured(experiment.number, task, system, d.metric, d.difference, d.low, d.high, d.n, against=against)
             row = replace(row, test=d.test or "", p=d.p_value, run=held.key, against_run=full.key)
             found.measured.append(row)
         flips = tuple((f.gold, f.before, f.after, _word(f.right_before, f.right_after), str(f.n)) for f in pair.flips)

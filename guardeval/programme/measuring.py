@@ -14,15 +14,14 @@ from guardeval.programme.orders import OWN_PROMPT
 from guardeval.programme.verdicts import BASELINE_ACCURACY, Measured
 from guardeval.programme.workbench import Missing, Workbench
 from guardeval.report.tables import number
-from guardeval.stats import rate
 
 if TYPE_CHECKING:
-    from guardeval.compare import Comparison, Difference, Pair
+    from guardeval.compare import Comparison
     from guardeval.programme.definitions import Expected, Experiment, Reference
     from guardeval.programme.findings import Findings
     from guardeval.programme.held import Held
 
-__all__ = ["HOME", "cell", "expected_rows", "level_rows", "measured_of", "paired", "text_of", "widened"]
+__all__ = ["HOME", "cell", "expected_rows", "level_rows", "measured_of", "paired", "text_of"]
 
 HOME = "wildguard"  # the benchmark that the plan's numbers are about
 _OTHERWISE = "expected of another prompt"
@@ -133,9 +132,8 @@ def _difference(experiment: Experiment, bench: Workbench, expected: Expected, ta
         raise Missing(f"{expected.where}: a difference in {expected.metric!r} cannot be tested")
     (pair,) = paired(other, [held], (expected.metric,)).pairs
     (d,) = pair.differences
-    low, high = widened(d, pair)
     return Measured(
-        experiment.number, task, system, d.metric, d.difference, low, high, d.n, **names, **bounds,
+        experiment.number, task, system, d.metric, d.difference, d.low, d.high, d.n, **names, **bounds,
         test=d.test or "", p=d.p_value, about=about,
     )  # fmt: skip
 
@@ -153,14 +151,6 @@ def _from_baseline(number: int, held: Held, system: str, metric: str, bounds: Ma
     value, low, high = (v - BASELINE_ACCURACY for v in (one.value, one.low, one.high))
     why = "none: the baseline's samples are not at hand"
     return Measured(number, held.task, system, metric, value, low, high, one.n, **names, **bounds, test=why)
-
-
-def widened(d: Difference, pair: Pair) -> tuple[float, float]:
-    """The interval; where no sample changed, the bootstrap would claim certainty: as many as Wilson's bound for 0 of n may."""
-    if d.low < d.high or math.isnan(d.low):
-        return d.low, d.high
-    most = rate(0, min(d.n, pair.prompts)).high
-    return d.difference - most, d.difference + most
 
 
 def paired(reference: Held, others: list[Held], metrics: tuple[str, ...], family: tuple[str, ...] | None = None) -> Comparison:
