@@ -11,6 +11,7 @@ from guardeval.stats import Estimate
 __all__ = ["review_tables"]
 
 _LISTED = 20  # ids in a note
+_AGAINST = "over samples that have both; labels given with the answer in sight may follow it"
 
 
 def review_tables(summary: ReviewSummary) -> list[Table]:
@@ -21,6 +22,10 @@ def review_tables(summary: ReviewSummary) -> list[Table]:
         note = "over samples that all of them answered; kappa is undefined where every answer is the same"
         columns = ("question", "reviewers", "kappa", "of", "same answer")
         tables.append(Table(f"agreement of reviewers ({summary.task})", columns, rows, (note,)))
+    if summary.against:
+        beside = tuple((*a.reviewers, a.question, _estimate(a.kappa), _estimate(a.same)) for a in summary.against)
+        columns = ("reviewer", "beside", "which labels", "Cohen's kappa", "same answer")
+        tables.append(Table(f"reviewers beside gold label and guard ({summary.task})", columns, beside, (_AGAINST,)))
     return tables
 
 

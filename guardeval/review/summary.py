@@ -11,29 +11,17 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from guardeval.agreement import kappa_estimate
 from guardeval.errors import ConfigError, did_you_mean
+from guardeval.review.against import Agreement, against_labels, agreement_of
 from guardeval.review.marks import Coherent, Field, Mark, Marks
 from guardeval.review.selection import DRAWN, run_identity
 from guardeval.review.store import REVIEWS_FILE, Store
-from guardeval.runs import StoredRun, open_run
+from guardeval.runs import StoredRun, TaskRecord, open_run
 from guardeval.stats import Estimate, rate
 
 __all__ = ["Agreement", "ReviewSummary", "review_summaries", "review_summary"]
 
 _ASKED = (Field.MARK, Field.LABEL, Field.CATEGORY, Field.COHERENT)
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Kappa on one question between these reviewers, over the samples that all of them answered: Cohen's for two, Fleiss'
-    for more. ``same``: share of those samples on which all said the same.
-    """
-
-    question: str
-    reviewers: tuple[str, ...]
-    kappa: Estimate
-    same: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +42,7 @@ class ReviewSummary:
     categories: Mapping[str, Estimate]  # share among samples with a category, by majority
     category_ties: tuple[str, ...]
     agreements: tuple[Agreement, ...]
+    against: tuple[Agreement, ...] = ()  # own labels of each reviewer beside the gold label, and beside the guard's verdict
 
     @property
     def represents_run(self) -> bool:
@@ -83,7 +72,7 @@ def review_summaries(folder: Path | str, db: Path | None = None) -> list[ReviewS
     if store is None:
         return []
     try:
-        found = [_summary(store, task.name) for task in run.tasks]
+        found = [_summary(store, task) for task in run.tasks]
     finally:
         store.close()
     return [s for s in found if s is not None]
@@ -94,7 +83,8 @@ def open_reviews(run: StoredRun, db: Path | None = None) -> Store | None:
     return Store.existing(db or run.path / REVIEWS_FILE, run_identity(run), run.name)
 
 
-def _summary(store: Store, task: str) -> ReviewSummary | None:
+def _summary(store: Store, record: TaskRecord) -> ReviewSummary | None:
+    task = record.name
     marks = {key: m for key, m in store.marks(task).items() if m.reviewed or m.members}
     if not marks:
         return None
@@ -118,6 +108,7 @@ def _summary(store: Store, task: str) -> ReviewSummary | None:
         categories={c: rate(k, len(kinds)) for c, k in Counter(kinds.values()).most_common()},
         category_ties=kind_ties,
         agreements=tuple(_agreements(marks, samples, clusters)),
+        against=against_labels(store, record, marks),
     )
 
 
@@ -173,7 +164,4 @@ def _agreements(
             if len(answering.intersection(group)) < 2:
                 continue
             ratings = [said[r] for r in group]
-            both = [set(values) for values in zip(*ratings, strict=True) if None not in values]
-            yield Agreement(
-                question, group, kappa_estimate(ratings, drawn_together), rate(sum(len(v) == 1 for v in both), len(both))
-            )
+            yield agreement_of(question, group, ratings, drawn_together)

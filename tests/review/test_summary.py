@@ -53,3 +53,30 @@ def test_names_from_data_stay_cells_of_a_table(tmp_path):
         session.mark(0, Field.MARK, "wrong_label")
     (table,) = review_tables(review_summary(run))
     assert "x" * 41 not in "".join(table.notes)
+
+
+def test_own_labels_beside_gold_and_guard_by_hand(run_folder):
+    """Gold + - + - + and none; the guard says + + + - + -."""
+    harmful, unharmful = "harmful", "unharmful"
+    with session_on(run_folder, "ann", "0,1,2,3,4,5", blind=True) as ann:
+        for position, label in enumerate((harmful, unharmful, unharmful, unharmful, harmful, harmful)):
+            ann.mark(position, Field.LABEL, label)
+    with session_on(run_folder, "bob", "0,1,2,3,4,5") as bob:
+        bob.mark(0, Field.LABEL, harmful)
+    found = {(a.question, *a.reviewers): a for a in review_summary(run_folder).against}
+    gold = found["own label, blind", "ann", "gold label"]  # sample 5 has none; sample 2 differs
+    assert (gold.same.value, gold.same.n, gold.kappa.n) == (4 / 5, 5, 5)
+    assert gold.kappa.value == pytest.approx((0.8 - 0.48) / (1 - 0.48))  # by chance 2/5 · 3/5 + 3/5 · 2/5
+    guard = found["own label, blind", "ann", "guard's verdict"]  # the same on 0, 3 and 4
+    assert (guard.same.value, guard.same.n) == (3 / 6, 6)
+    assert guard.kappa.value == pytest.approx(cohen_kappa("+---++", "+++-+-"))
+    assert guard.kappa.low <= guard.kappa.value <= guard.kappa.high
+    bob = found["own label, answer seen", "bob", "gold label"]
+    assert (bob.same.value, bob.same.n) == (1.0, 1) and math.isnan(bob.kappa.value)
+    assert len(found) == 4
+    table = review_tables(review_summary(run_folder))[-1]
+    assert table.rows[0][:3] == ("ann", "gold label", "own label, blind") and table.rows[0][4].endswith("n=5")
+
+
+def test_without_own_labels_nobody_is_set_beside_the_gold_label(reviewed):
+    assert review_summary(reviewed).against == ()
