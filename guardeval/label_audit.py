@@ -19,11 +19,11 @@ from guardeval.errors import DataError
 from guardeval.rows import read_rows
 from guardeval.stats import Estimate, rate
 
-__all__ = ["CONFIDENCE", "LabelErrors", "confident_against", "label_error_rate", "read_reviews"]
+__all__ = ["CONFIDENCE", "LabelErrors", "confident_against", "label_error_rate", "majorities", "read_reviews"]
 
 CONFIDENCE = 0.8
 _DIGITS = 12  # so that 0.95 and 0.85 are 0.8 sure
-WRONG, RIGHT = "wrong_label", "agree"
+WRONG, RIGHT, TIE = "wrong_label", "agree", "tie"
 
 
 def confident_against(
@@ -64,6 +64,20 @@ def label_error_rate(
     A reviewer's last mark of a sample counts; of several reviewers, the majority. ``among``: only samples with these ids.
     The rate is that of the samples reviewed: of those that a label audit lists, it is no rate of the whole data set.
     """
+    last = _last(reviews, among)
+    said = _majorities(last)
+    wrong, undecided = (sum(v == what for v in said.values()) for what in (WRONG, TIE))
+    people = {who for (_, who), mark in last.items() if mark in (WRONG, RIGHT)}
+    return LabelErrors(rate(wrong, len(said) - undecided, confidence), wrong, undecided, len(people))
+
+
+def majorities(reviews: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """What most reviewers say of the label of each sample whose label anybody marked: ``agree``, ``wrong_label`` or ``tie``."""
+    return _majorities(_last(reviews))
+
+
+def _last(reviews: Iterable[Mapping[str, Any]], among: Container[str] | None = None) -> dict[tuple[str, str], str | None]:
+    """The last mark of each reviewer of each sample."""
     last: dict[tuple[str, str], str | None] = {}
     for review in reviews:
         sample, mark = review.get("sample"), review.get("mark")
@@ -71,14 +85,15 @@ def label_error_rate(
             raise DataError(f"a review names no sample: {str(dict(review))[:80]}; wanted: sample, mark, reviewer")
         if among is None or sample in among:
             last[sample, str(review.get("reviewer") or "")] = mark
+    return last
+
+
+def _majorities(last: Mapping[tuple[str, str], str | None]) -> dict[str, str]:
     marks: dict[str, Counter[str]] = {}
     for (sample, _), mark in last.items():
         if mark in (WRONG, RIGHT):
             marks.setdefault(sample, Counter())[str(mark)] += 1
-    wrong = sum(c[WRONG] > c[RIGHT] for c in marks.values())
-    undecided = sum(c[WRONG] == c[RIGHT] for c in marks.values())
-    people = {who for (_, who), mark in last.items() if mark in (WRONG, RIGHT)}
-    return LabelErrors(rate(wrong, len(marks) - undecided, confidence), wrong, undecided, len(people))
+    return {s: TIE if c[WRONG] == c[RIGHT] else WRONG if c[WRONG] > c[RIGHT] else RIGHT for s, c in marks.items()}
 
 
 def read_reviews(path: Path, task: str | None = None) -> list[dict[str, Any]]:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from guardeval.disagreement import Disagreement, disagreement
 from guardeval.errors import ConfigError, did_you_mean
 from guardeval.hard_draws import alphas, choose_pair, mixed_draws
-from guardeval.label_audit import CONFIDENCE, LabelErrors, confident_against, label_error_rate, read_reviews
+from guardeval.label_audit import CONFIDENCE, LabelErrors, confident_against, label_error_rate, majorities
 from guardeval.mined_rows import KEY
+from guardeval.mining_reviews import Reviews, reviews_given, reviews_in
 from guardeval.mining_sources import Batch, Found, Source, open_runs
 from guardeval.ranking import Ranking
 from guardeval.rows import file_format, is_rows_file
@@ -60,6 +61,7 @@ class Mined:
     pairs_path: Path | None = None
     pairs: int = 0
     label_errors: LabelErrors | None = None
+    reviews: Reviews | None = None
 
 
 def mine(
@@ -82,7 +84,7 @@ def mine(
 
     ``top`` (a share of the samples considered, rounded up), ``n`` and ``min_score`` all apply; without any, the top fifth by
     disagreement, or all that another rule finds. ``pairs``: also write right and wrong answers with their α (rule ``mixed``).
-    ``reviews``: marks of the samples listed (rule ``label_audit``). Equal scores are ordered by sample id.
+    ``reviews``: marks of the samples listed (rule ``label_audit``); without it those in the run folders are taken. Equal scores are ordered by sample id.
     Raises :class:`ConfigError` for a wrong option, :class:`DataError` for runs that do not fit together.
     """
     out = Path(out).expanduser()
@@ -92,12 +94,13 @@ def mine(
     source = _open(folders, task, members)
     if pairs is not None and not source.has_words:
         raise ConfigError("--pairs needs runs: a file of scores holds no answers")
-    marks = None if reviews is None else read_reviews(Path(reviews), source.task)
+    said = _reviews(folders, source, rule, reviews)
+    marks = {} if said is None else majorities(said.marks)
     ranking, apart = Ranking(), Ranking()
     try:
         tally = _score_all(source, RULES[rule], confidence, min_score, ranking, apart)
         k = kept_of(tally.considered, len(ranking), top, n)
-        written = _write(out, source, rule, ranking, k, frozenset(str(m.get("sample")) for m in marks or ()))
+        written = _write(out, source, rule, ranking, k, marks)
         apart_path = _write_apart(out, source, apart)
         pairs_path = None if pairs is None else Path(pairs).expanduser()
         made = 0 if pairs_path is None else _write_pairs(pairs_path, source, ranking, k, written, pair_rule, seed)
@@ -105,12 +108,19 @@ def mine(
     finally:
         ranking.close()
         apart.close()
-    errors = None if marks is None else label_error_rate(marks, written.listed)
+    errors = None if said is None else label_error_rate(said.marks, written.reviewed)
     share = tally.with_both / tally.pairs if tally.pairs else math.nan
     return Mined(
         out, rule, source.members, written.rows, tally.considered, tally.apart, tally.unlabelled, source.left_out,
-        tally.substituted, written.last, ties, share, apart_path, pairs_path, made, errors,
+        tally.substituted, written.last, ties, share, apart_path, pairs_path, made, errors, said,
     )  # fmt: skip
+
+
+def _reviews(folders: Sequence[Path | str], source: Source, rule: str, given: Path | str | None) -> Reviews | None:
+    """What people said of labels: in the file that was named, else in the folders of the runs."""
+    if given is not None:
+        return reviews_given(Path(given).expanduser(), source.task)
+    return reviews_in(folders, source.task) if rule == "label_audit" and source.has_words else None
 
 
 def kept_of(considered: int, found: int, top: float | None = None, n: int | None = None) -> int:
@@ -230,24 +240,25 @@ class _Written:
     first: float = math.nan
     last: float = math.nan
     at_last: int = 0  # rows with the last score
-    listed: frozenset[str] = frozenset()  # of the ids looked for, those written
+    reviewed: frozenset[str] = frozenset()  # ids of those whose label was reviewed
 
 
-def _write(out: Path, source: Source, rule: str, ranking: Ranking, k: int, look_for: frozenset[str]) -> _Written:
-    done, listed = _Written(), set()
+def _write(out: Path, source: Source, rule: str, ranking: Ranking, k: int, marks: Mapping[str, str]) -> _Written:
+    done, reviewed = _Written(), set()
     as_list = file_format(out) == "json"
     with writing(out) as f:
         f.write(b"[" if as_list else b"")
         for rank, (score, _, place) in enumerate(ranking.best(k), 1):
             found = source.found(place)
             f.write((b",\n" if rank > 1 else b"\n") if as_list else b"")
-            f.write(_json(_row(found, source, rule, rank, score)))
+            f.write(_json(_row(found, source, rule, rank, score, marks.get(found.id))))
             f.write(b"" if as_list else b"\n")
             done.at_last = done.at_last + 1 if score == done.last else 1
             done.first, done.last, done.rows = (score if rank == 1 else done.first), score, rank
-            listed |= {found.id} & look_for
+            if found.id in marks:
+                reviewed.add(found.id)
         f.write(b"\n]\n" if as_list else b"")
-    done.listed = frozenset(listed)
+    done.reviewed = frozenset(reviewed)
     return done
 
 
@@ -255,7 +266,7 @@ def _json(row: Mapping[str, Any]) -> bytes:
     return orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS)
 
 
-def _row(found: Found, source: Source, rule: str, rank: int, score: float) -> dict[str, Any]:
+def _row(found: Found, source: Source, rule: str, rank: int, score: float, reviewed: str | None) -> dict[str, Any]:
     own = {
         "id": found.id,
         "index": found.index,
@@ -267,6 +278,7 @@ def _row(found: Found, source: Source, rule: str, rank: int, score: float) -> di
         "score": score,
         "members": {name: {"label": label, "score": p} for name, label, p, _ in found.said},
         "source": source.data,
+        **({} if reviewed is None else {"reviewed": reviewed}),
     }
     return {**{k: v for k, v in found.row.items() if k != KEY}, KEY: own}
 

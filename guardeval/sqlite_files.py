@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 
-__all__ = ["patiently"]
+__all__ = ["header", "patiently"]
 
 _PAUSE = 0.02  # seconds between two tries
 
@@ -24,3 +24,17 @@ def patiently(db: sqlite3.Connection, statement: str, patience: float) -> None:
             if "locked" not in str(e) or time.monotonic() > end:
                 raise
             time.sleep(_PAUSE)
+
+
+def header(db: sqlite3.Connection) -> tuple[int, int, int]:
+    """Application id, user version and number of tables and indices: all of one moment.
+
+    One by one they may tell of a file that another process is just making as if it were another program's.
+    """
+    db.execute("BEGIN")
+    try:
+        statements = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        application, schema, tables = (int(db.execute(s).fetchone()[0]) for s in statements)
+    finally:
+        db.execute("ROLLBACK")
+    return application, schema, tables

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from guardeval.sqlite_files import patiently
+from guardeval.sqlite_files import header, patiently
 
 TO_WAL = "PRAGMA journal_mode=WAL"
 
@@ -38,3 +38,25 @@ def test_patience_ends_and_other_errors_need_none(tmp_path):
     writer.execute("ROLLBACK")
     with pytest.raises(sqlite3.OperationalError, match="syntax"):
         patiently(db, "no statement", 30)
+
+
+def test_a_file_that_is_just_being_made_is_new_or_ours_and_never_foreign(tmp_path):
+    seen = set()
+    for turn in range(40):
+        path, ready = tmp_path / f"{turn}.sqlite", threading.Barrier(2)
+
+        def make(path=path, ready=ready):
+            db = sqlite3.connect(path, isolation_level=None)
+            ready.wait()
+            db.executescript("BEGIN; CREATE TABLE x (y); PRAGMA application_id=7; PRAGMA user_version=3; COMMIT")
+            db.close()
+
+        maker = threading.Thread(target=make)
+        maker.start()
+        db = sqlite3.connect(path, isolation_level=None)
+        ready.wait()
+        seen |= {header(db) for _ in range(20)}
+        maker.join()
+        seen.add(header(db))
+    assert seen <= {(0, 0, 0), (7, 3, 1)}
+    assert (7, 3, 1) in seen

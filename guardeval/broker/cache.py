@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.errors import ConfigError
-from guardeval.sqlite_files import patiently
+from guardeval.sqlite_files import header, patiently
 
 __all__ = ["Cache", "clear", "default_cache_path", "info"]
 
@@ -176,8 +176,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
-    (application,), (schema,) = db.execute("PRAGMA application_id").fetchone(), db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    application, schema, tables = header(db)
     if tables and application != _APPLICATION:
         raise ConfigError(f"{path}: is another program's database; name a file of its own in GUARDEVAL_CACHE")
     if tables and schema != SCHEMA:

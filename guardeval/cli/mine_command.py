@@ -29,7 +29,7 @@ def configure(parser: Parser) -> None:
     parser.add_argument("--pairs", metavar="FILE", help="mixed: also write right and wrong answers with their weight")
     parser.add_argument("--pair_rule", default="longest", metavar="P", help="which answers: longest or random (longest)")
     parser.add_argument("--seed", default="0", metavar="N", help="of random pairs (0)")
-    parser.add_argument("--reviews", metavar="FILE", help="label_audit: marks of a review; prints the rate of wrong labels")
+    parser.add_argument("--reviews", metavar="FILE", help="label_audit: marks of a review, in place of those in the run folders")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -90,12 +90,16 @@ def _lines(found: Mined) -> list[tuple[str, str]]:
     if found.label_errors is not None:
         e = found.label_errors.errors
         interval = f" [{number(e.low)}, {number(e.high)}]" if e.n else ""
+        reviewed = e.n + found.label_errors.undecided
+        lines.append(("labels reviewed of those listed", f"{reviewed} of {found.rows}"))
         lines.append(("wrong labels among those listed and reviewed", f"{number(e.value)}{interval} n={e.n}"))
     return lines
 
 
 def _notes(found: Mined) -> tuple[str, ...]:
     notes = []
+    if found.reviews is not None and found.reviews.found:
+        notes.append(f"reviews found in the run folders are used: {', '.join(map(str, found.reviews.files))}")
     if found.apart_path is not None:
         notes.append(f"samples with fewer than two members heard are listed apart: {found.apart_path}")
     if found.label_errors is not None and found.label_errors.undecided:

@@ -26,6 +26,7 @@ def configure(parser: Parser) -> None:
         metavar="FILE",
         help="in place of drawing: rows with an `id` (guardeval mine, sample-errors), or ids by comma",
     )
+    add("--skip_reviewed", action="store_true", help="of --samples, leave out rows that guardeval mine lists as reviewed")
     add("--seed", metavar="N", help="of the drawing (0)")
     add("--reviewer", metavar="NAME", help="whose marks these are (the name of the user)")
     add("--blind", action="store_true", help="hide gold label, verdict, votes and reasoning until the reviewer has a label")
@@ -61,7 +62,7 @@ def _serve(args: argparse.Namespace, run: StoredRun) -> int:
     task = task_of(run, args.task)
     store = Store(_database(args, run), run_identity(run), run.name)
     try:
-        samples = review_set(store, task, n, seed, args.samples)
+        samples = review_set(store, task, n, seed, args.samples, args.skip_reviewed)
         session = Session(store, samples, run.name, reviewer, args.blind)
         server = ReviewServer(session, port)
         _greet(session, server.url)

@@ -13,7 +13,7 @@ from guardeval.review.selection import check_texts
 from guardeval.review.store import Store
 from guardeval.runs import StoredRun, TaskRecord, write_atomically
 
-__all__ = ["export_reviews"]
+__all__ = ["export_reviews", "review_rows_of"]
 
 
 def export_reviews(store: Store, run: StoredRun, tasks: list[TaskRecord], out: Path) -> int:
@@ -21,14 +21,15 @@ def export_reviews(store: Store, run: StoredRun, tasks: list[TaskRecord], out: P
 
     Raises :class:`DataError` where nothing is reviewed, or where a sample is no longer what was reviewed.
     """
-    lines = [orjson.dumps(row) + b"\n" for task in tasks for row in _rows(store, run, task)]
+    lines = [orjson.dumps(row) + b"\n" for task in tasks for row in review_rows_of(store, run, task)]
     if not lines:
         raise DataError(f"{store.path}: holds no mark; `guardeval review` makes some")
     write_atomically(out, b"".join(lines))
     return len(lines)
 
 
-def _rows(store: Store, run: StoredRun, task: TaskRecord) -> Iterator[dict[str, Any]]:
+def review_rows_of(store: Store, run: StoredRun, task: TaskRecord) -> Iterator[dict[str, Any]]:
+    """One a sample and reviewer. Raises :class:`DataError` where a sample is no longer what was reviewed."""
     samples = store.reviewed_samples(task.name)
     if samples:
         check_texts(store.path, samples.values(), (j for j, _ in task.lines() if j.sample.id in samples))

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from guardeval.data import Judged
 from guardeval.errors import ConfigError, DataError, did_you_mean
 from guardeval.judged import cluster_of
+from guardeval.mined_rows import data_text, mined_from, own_of
 from guardeval.review.store import Member, Store
 from guardeval.rows import is_rows_file, read_rows
 from guardeval.runs import StoredRun, TaskRecord
@@ -26,6 +27,7 @@ from guardeval.subset import Stratum, draw
 __all__ = ["DRAWN", "ReviewSet", "ids_named", "member_of", "review_set", "run_identity", "task_of"]
 
 DRAWN = "drawn"  # how descriptions of random sets begin
+_DECIDED = ("agree", "wrong_label")  # what mining says of a row whose label was reviewed; a tie is still open
 _DEFAULT_N = 50
 _MOST = 10_000  # samples in one set: they are held in memory, and nobody reads more
 
@@ -70,15 +72,24 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
-def ids_named(given: str) -> list[str]:
-    """Ids from ``--samples``: a file of rows with an ``id``, or ids by comma; each once, in the order given."""
+def ids_named(given: str, task: TaskRecord | None = None, skip_reviewed: bool = False) -> list[str]:
+    """Ids from ``--samples``: a file of rows that :func:`_id_of` reads, or ids by comma; each once, in the order given.
+
+    ``skip_reviewed`` leaves out rows of which mining says that their label was reviewed.
+    Raises :class:`DataError` for rows of another task, or mined from other data than the ``task``'s.
+    """
     path = Path(given)
+    skipped = 0
     if "," not in given and (is_rows_file(path) or _is_file(path)):
-        ids = [_id_of(row, path, number) for number, row in enumerate(read_rows(path), 1)]
+        rows = [(row, number) for number, row in enumerate(read_rows(path), 1)]
+        kept = [(row, n) for row, n in rows if not (skip_reviewed and (own_of(row) or {}).get("reviewed") in _DECIDED)]
+        skipped = len(rows) - len(kept)
+        ids = [_id_of(row, path, number, task) for row, number in kept]
     else:
         ids = [part.strip() for part in given.split(",") if part.strip()]
     if not ids:
-        raise ConfigError(f"--samples {given[:60]}: names no sample")
+        all_of_them = f"; all {skipped} rows are reviewed already" if skipped else ""
+        raise ConfigError(f"--samples {given[:60]}: names no sample{all_of_them}")
     return list(dict.fromkeys(ids))
 
 
@@ -89,20 +100,44 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _id_of(row: dict[str, Any], path: Path, number: int) -> str:
-    if row.get("id") is None:
-        raise DataError(f"{path}: row {number} has no `id`; rows as `guardeval mine` writes them are wanted")
-    return str(row["id"])
+def _id_of(row: dict[str, Any], path: Path, number: int, task: TaskRecord | None) -> str:
+    """Of a mined row, the id that mining keeps, for the row itself is the source's; of other rows their ``id``."""
+    own = own_of(row)
+    about = row if own is None else own
+    if about.get("id") is None:
+        raise DataError(
+            f"{path}: row {number} has no `id`; rows as `guardeval mine` or `guardeval sample-errors` write them are wanted"
+        )
+    if task is not None and own is not None:
+        _check_source(own, path, number, task)
+    elif task is not None and row.get("modes") is not None and row.get("task") != task.name:
+        raise DataError(f"{path}: row {number} is of task {row.get('task')!r}, not of {task.name!r}; say which by --task")
+    return str(about["id"])
 
 
-def review_set(store: Store, task: TaskRecord, n: int | None, seed: int | None, samples: str | None) -> ReviewSet:
+def _check_source(own: Mapping[str, Any], path: Path, number: int, task: TaskRecord) -> None:
+    """Ids alone would find other samples: they are often row numbers."""
+    if own.get("task") not in (None, task.name):
+        raise DataError(f"{path}: row {number} was mined from task {own['task']!r}, not from {task.name!r}; say which by --task")
+    here = task.about.get("data")
+    if own.get("source") is not None and here is not None and mined_from(own) != data_text(here):
+        raise DataError(
+            f"{path}: row {number} was mined from other data than this run judged; review a run that it was mined from"
+        )
+
+
+def review_set(
+    store: Store, task: TaskRecord, n: int | None, seed: int | None, samples: str | None, skip_reviewed: bool = False
+) -> ReviewSet:
     """The set that is asked for: recorded now, or earlier by whoever asked first; without wishes the latest one.
 
     Raises :class:`DataError` for ids that the run has not, and where a sample's text is not the one that was recorded.
     """
     if samples is not None and (n is not None or seed is not None):
         raise ConfigError("--samples names the samples, --n and --seed draw them; give one or the other")
-    ids = None if samples is None else ids_named(samples)
+    if skip_reviewed and samples is None:
+        raise ConfigError("--skip_reviewed is about rows that `guardeval mine` lists; name their file with --samples")
+    ids = None if samples is None else ids_named(samples, task, skip_reviewed)
     drawing = f"{DRAWN}: {n or _DEFAULT_N} right and wrong by share, seed {seed or 0}"
     how = drawing if ids is None else f"{len(ids)} named ({_digest(ids)})"
     found = store.set_named(task.name, None if ids is None and n is None and seed is None else how)

@@ -18,7 +18,7 @@ from typing import Any
 
 from guardeval.errors import ConfigError, DataError
 from guardeval.review.marks import Field, Marks
-from guardeval.sqlite_files import patiently
+from guardeval.sqlite_files import header, patiently
 
 __all__ = ["REVIEWS_FILE", "Member", "Store", "Undone"]
 
@@ -278,10 +278,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _check_ours(db: sqlite3.Connection, path: Path) -> None:
-    db.execute("BEGIN")  # one look: another server may be making the tables just now
-    (application,), (schema,) = db.execute("PRAGMA application_id").fetchone(), db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    db.execute("COMMIT")
+    application, schema, tables = header(db)
     if tables and application != _APPLICATION:
         raise ConfigError(f"{path}: is another program's database, not one of reviews; name another file with --db")
     if tables and schema != SCHEMA:
