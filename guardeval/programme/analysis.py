@@ -10,6 +10,7 @@ from guardeval.programme.definitions import Experiment, Reference
 from guardeval.programme.findings import Findings, Picture
 from guardeval.programme.held import Held
 from guardeval.programme.measuring import measured_of, paired, text_of
+from guardeval.programme.reviewed import add_reviews
 from guardeval.programme.verdicts import Measured
 from guardeval.programme.workbench import Missing, Workbench
 from guardeval.report.tables import Table, number
@@ -48,9 +49,7 @@ def failures(experiment: Experiment, bench: Workbench, found: Findings, task: st
     of = tuple((str(m.mode), str(m.there), str(m.drawn)) for m in drawn.modes)
     note = f"{len(drawn.places)} of {drawn.there} misjudged samples; {path.name}: `guardeval review` shows them to people"
     found.tables.append(Table(f"{task}: drawn for review", ("mode", "there are", "drawn"), of, (note,)))
-    found.lack(
-        f"{task}: people have not reviewed the {len(drawn.places)} samples in {path.name}: the taxonomy is by rule alone"
-    )
+    add_reviews(found, held, [held.judged.ids[i] for i in drawn.places], path)
 
 
 def _interval(value: float, low: float, high: float) -> str:

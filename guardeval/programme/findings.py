@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from guardeval.programme.reviewed import Reviewed
 from guardeval.programme.verdicts import Measured
 from guardeval.report.tables import Table
 
@@ -36,6 +37,7 @@ class Findings:
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    reviewed: list[Reviewed] = field(default_factory=list)
     data: dict[str, str] = field(default_factory=dict)  # task → what its rows are, with what must be said about them
 
     def lack(self, what: str) -> None:
@@ -70,6 +72,7 @@ class Findings:
             "tables": [asdict(t) for t in self.tables],
             "pictures": [asdict(p) for p in self.pictures],
             **{k: list(getattr(self, k)) for k in ("missing", "notes", "files")},
+            "reviewed": [r.as_dict() for r in self.reviewed],
             "data": dict(self.data),
         }
 
@@ -86,6 +89,7 @@ class Findings:
             list(values["missing"]),
             list(values["notes"]),
             list(values["files"]),
+            [Reviewed.from_dict(r) for r in values.get("reviewed", ())],
             dict(values["data"]),
         )
 

@@ -19,6 +19,7 @@ __all__ = ["success_table"]
 Row = tuple[str, str, str, str]
 _GAIN = 0.10  # tier 1: from prompts alone
 _TIER_2 = (0.75, 0.80)
+_COHERENT = 0.80  # share of explanations
 
 
 def success_table(found: Sequence[Findings], models: ModelSet) -> Table:
@@ -53,7 +54,7 @@ def _rows(found: Sequence[Findings]) -> Iterator[Row]:
     yield ("2", "F1 of every policy above 70 %", *_policies(found))
     yield ("3", "under 100 ms a query at more than 70 % accuracy", "", "missing: experiment 45 is not part of this version")
     yield ("3", "three more benchmarks without retraining", *_benchmarks(found))
-    yield ("3", "more than 80 % of explanations coherent to people", "", "missing: people judge them with `guardeval review`")
+    yield ("3", f"more than {100 * _COHERENT:g} % of explanations coherent to people", *_coherent(found))
 
 
 def _best(found: Sequence[Findings], phases: Sequence[int]) -> Measured | None:
@@ -105,3 +106,16 @@ def _benchmarks(found: Sequence[Findings]) -> tuple[str, str]:
         t for t, row in zip(pictures[0].rows, pictures[0].values, strict=True) if t != HOME and any(v is not None for v in row)
     ]
     return f"{len(others)} measured: {', '.join(others)}", "met" if len(others) >= 3 else "not met"
+
+
+def _coherent(found: Sequence[Findings]) -> tuple[str, str]:
+    """Of the misjudged samples that experiment 41 drew and people reviewed."""
+    said = next((r for one in found if one.experiment == 41 for r in one.reviewed if r.task == HOME), None)
+    if said is None:
+        drawn = any(one.experiment == 41 for one in found)
+        return "", f"missing: {'people judge them with `guardeval review`' if drawn else 'run experiment 41 into this folder'}"
+    if not said.n:
+        return f"{said.reviewed} samples reviewed", "missing: nobody has said of an explanation whether it is coherent"
+    text = f"{said.text}, misjudged samples of experiment 41"
+    verdict = word(said.low, said.high, _COHERENT, None, said.coherent)
+    return text, {"below": "not met", "inside": "met"}.get(verdict, verdict)

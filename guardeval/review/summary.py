@@ -6,7 +6,7 @@ Several reviewers of one sample count once, by majority; a tie decides nothing a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -62,8 +62,10 @@ def review_summary(folder: Path | str, task: str | None = None, db: Path | None 
     return next((s for s in found if task in (None, s.task)), None)
 
 
-def review_summaries(folder: Path | str, db: Path | None = None) -> list[ReviewSummary]:
-    """One summary for each task that has reviews."""
+def review_summaries(
+    folder: Path | str, db: Path | None = None, *, samples: Container[str] | None = None
+) -> list[ReviewSummary]:
+    """One summary for each task that has reviews; of these ``samples`` only, where they are given."""
     path = Path(folder).expanduser() if db is None else db
     if db is None and not (path / REVIEWS_FILE).is_file():
         return []
@@ -72,7 +74,7 @@ def review_summaries(folder: Path | str, db: Path | None = None) -> list[ReviewS
     if store is None:
         return []
     try:
-        found = [_summary(store, task) for task in run.tasks]
+        found = [_summary(store, task, samples) for task in run.tasks]
     finally:
         store.close()
     return [s for s in found if s is not None]
@@ -83,9 +85,13 @@ def open_reviews(run: StoredRun, db: Path | None = None) -> Store | None:
     return Store.existing(db or run.path / REVIEWS_FILE, run_identity(run), run.name)
 
 
-def _summary(store: Store, record: TaskRecord) -> ReviewSummary | None:
+def _summary(store: Store, record: TaskRecord, only: Container[str] | None) -> ReviewSummary | None:
     task = record.name
-    marks = {key: m for key, m in store.marks(task).items() if m.reviewed or m.members}
+    marks = {
+        key: m
+        for key, m in store.marks(task).items()
+        if (m.reviewed or m.members) and (only is None or key[0] in only)
+    }
     if not marks:
         return None
     samples = list(dict.fromkeys(sample for sample, _ in marks))

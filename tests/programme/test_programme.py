@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from review_support import session_on
 
 from guardeval.programme import run_experiments
 from guardeval.programme.programme import plan_experiments
 from guardeval.programme.reports import settled
+from guardeval.review.marks import Category, Field
+from guardeval.runs import open_run
+from guardeval.stats import rate
 
 
 def numbers(done):
@@ -137,7 +141,34 @@ def test_failures_are_counted_and_a_review_set_is_written(home):
     done = run_experiments("41", data="sample")
     lines = (home / "experiments" / "sample_errors_wildguard.jsonl").read_bytes().splitlines()
     assert 0 < len(lines) <= 100
-    assert any("people have not reviewed" in m for m in done.missing)
+    (run,) = (home / "experiments" / "runs").iterdir()
+    assert any(f"people have not reviewed: guardeval review experiments/runs/{run.name} --samples" in m for m in done.missing)
+
+
+def test_what_people_made_of_the_drawn_samples_is_in_the_final_report(home):
+    run_experiments("41", data="sample")
+    (run,) = (home / "experiments" / "runs").iterdir()
+    rows = home / "experiments" / "sample_errors_wildguard.jsonl"
+    drawn = [json.loads(line)["id"] for line in rows.read_bytes().splitlines()]
+    right = next(j.sample.id for j, _ in open_run(run).tasks[0].lines() if j.sample.id not in drawn)
+    with session_on(run, "ann", str(rows)) as session:
+        for position, coherent in enumerate(("yes", "yes", "no")):
+            session.mark(position, Field.COHERENT, coherent)
+            session.mark(position, Field.CATEGORY, Category.MISSED)
+    with session_on(run, "ann", right) as session:
+        session.mark(0, Field.COHERENT, "no")  # reviewed, and not drawn
+    done = run_experiments("41", data="sample")
+    (found,) = done.findings
+    assert (found.status, done.missing) == ("done", [])
+    wilson = rate(2, 3)  # 67 %, [21, 94]
+    said = f"66.7 % [{100 * wilson.low:.1f}, {100 * wilson.high:.1f}] n=3"
+    assert any(f"3 of the {len(drawn)} samples drawn" in note and said in note for note in found.notes)
+    (review,) = [dict(t.rows) for t in found.tables if t.title == "review (wildguard)"]
+    assert review["reasoning is coherent"].endswith("n=3") and "failure: missed" in review
+    report = (home / "experiments" / "FINAL_GUARDREASONER_VALIDATION.md").read_text()
+    (tier,) = [line for line in report.splitlines() if "explanations coherent to people" in line]
+    assert said.replace("[", "\\[").split(" n=")[0] in tier or said in tier
+    assert "stand-in models" in tier and "missing" not in tier
 
 
 def test_a_set_of_the_users_own_with_a_solver_of_its_own(home):
