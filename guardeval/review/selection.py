@@ -118,7 +118,9 @@ def _id_of(row: dict[str, Any], path: Path, number: int, task: TaskRecord | None
 def _check_source(own: Mapping[str, Any], path: Path, number: int, task: TaskRecord) -> None:
     """Ids alone would find other samples: they are often row numbers."""
     if own.get("task") not in (None, task.name):
-        raise DataError(f"{path}: row {number} was mined from task {own['task']!r}, not from {task.name!r}; say which by --task")
+        raise DataError(
+            f"{path}: row {number} was mined from task {own['task']!r}, not from {task.name!r}; say which by --task"
+        )
     here = task.about.get("data")
     if own.get("source") is not None and here is not None and mined_from(own) != data_text(here):
         raise DataError(

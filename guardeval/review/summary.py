@@ -87,11 +87,7 @@ def open_reviews(run: StoredRun, db: Path | None = None) -> Store | None:
 
 def _summary(store: Store, record: TaskRecord, only: Container[str] | None) -> ReviewSummary | None:
     task = record.name
-    marks = {
-        key: m
-        for key, m in store.marks(task).items()
-        if (m.reviewed or m.members) and (only is None or key[0] in only)
-    }
+    marks = {key: m for key, m in store.marks(task).items() if (m.reviewed or m.members) and (only is None or key[0] in only)}
     if not marks:
         return None
     samples = list(dict.fromkeys(sample for sample, _ in marks))
