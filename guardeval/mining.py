@@ -84,7 +84,8 @@ def mine(
 
     ``top`` (a share of the samples considered, rounded up), ``n`` and ``min_score`` all apply; without any, the top fifth by
     disagreement, or all that another rule finds. ``pairs``: also write right and wrong answers with their α (rule ``mixed``).
-    ``reviews``: marks of the samples listed (rule ``label_audit``); without it those in the run folders are taken. Equal scores are ordered by sample id.
+    ``reviews``: marks of the samples listed (rule ``label_audit``); without it those in the run folders are taken. Equal scores
+    are ordered by sample id.
     Raises :class:`ConfigError` for a wrong option, :class:`DataError` for runs that do not fit together.
     """
     out = Path(out).expanduser()

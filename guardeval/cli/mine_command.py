@@ -29,9 +29,7 @@ def configure(parser: Parser) -> None:
     parser.add_argument("--pairs", metavar="FILE", help="mixed: also write right and wrong answers with their weight")
     parser.add_argument("--pair_rule", default="longest", metavar="P", help="which answers: longest or random (longest)")
     parser.add_argument("--seed", default="0", metavar="N", help="of random pairs (0)")
-    parser.add_argument(
-        "--reviews", metavar="FILE", help="label_audit: marks of a review, in place of those in the run folders"
-    )
+    parser.add_argument("--reviews", metavar="FILE", help="label_audit: marks of a review (those in the run folders)")
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -31,10 +31,13 @@ def html_report(folders: Sequence[Path | str], *, most: int = MOST_SAMPLES, seed
     """
     environment = _environment()
     from guardeval.report.html.browser_rows import browser
+    from guardeval.report.html.changes import changes_of
     from guardeval.report.html.material import opened
     from guardeval.report.html.page import sections
+    from guardeval.report.html.reviews import reviews_of
 
     material = opened(folders)
+    changes, reviews = changes_of(material), reviews_of(material)
     script = _file("page.js")
     return environment.get_template("page.html").render(
         title=", ".join(material.tasks) + " · " + ", ".join(material.names),
@@ -42,8 +45,8 @@ def html_report(folders: Sequence[Path | str], *, most: int = MOST_SAMPLES, seed
             {"name": n, "folder": r.name, "results": s}
             for n, r, s in zip(material.names, material.runs, material.results, strict=True)
         ],
-        sections=sections(material),
-        browser=browser(material, most, seed),
+        sections=sections(material, changes, reviews),
+        browser=browser(material, most, seed, changes, reviews),
         seed=seed,
         style=_file("page.css"),
         script=script,

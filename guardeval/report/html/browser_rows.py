@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from guardeval.data import Judged, Step, Vote
 from guardeval.judged import OUTCOMES
 from guardeval.report.html.apart import disagreements
+from guardeval.report.html.changes import MOST_CELLS, Cell, Changes
 from guardeval.report.html.choice import chosen, is_error
 from guardeval.report.html.material import Material, Part
+from guardeval.report.html.reviews import PageReviews, Said
 from guardeval.report.html.visible import script_json, visible
 
 __all__ = ["FIELDS", "Browser", "browser"]
 
 FIELDS = (
     "run", "task", "id", "prompt", "response", "category", "gold", "label", "outcome", "score", "apart", "policies",
-    "goldPolicies", "latency", "raw", "steps", "votes", "notes", "modes",
+    "goldPolicies", "latency", "raw", "steps", "votes", "notes", "modes", "cell", "reviews",
 )  # fmt: skip
 _LONGEST = 4000  # characters of a text that are ever kept
 _LENGTHS = (_LONGEST, 3000, 2000, 1400, 1000, 700, 500, 350, 250, 160)
@@ -48,11 +50,14 @@ class Browser:
     redacted: tuple[str, ...]  # runs without texts
 
 
-def browser(material: Material, most: int, seed: int = 0) -> Browser:
-    """The samples of all runs and tasks, or ``most`` of them, errors first."""
+def browser(
+    material: Material, most: int, seed: int = 0, changes: Changes | None = None, reviews: PageReviews | None = None
+) -> Browser:
+    """The samples of all runs and tasks, or ``most`` of them: errors and what people reviewed first."""
     parts = [p.judged for p in material.parts]
-    rows = chosen(parts, most, seed)
-    made = _Rows(material)
+    reviews = reviews or PageReviews()
+    rows = chosen(parts, most, seed, [_reviewed(p, reviews) for p in material.parts])
+    made = _Rows(material, changes or Changes(), reviews)
     apart = disagreements(material)
     for part, at, values in zip(material.parts, rows, apart, strict=True):
         made.add(part, at, values)
@@ -68,6 +73,11 @@ def browser(material: Material, most: int, seed: int = 0) -> Browser:
         clip if made.strings.longest > clip else None,
         tuple(name for i, name in enumerate(material.names) if material.redacted(i)),
     )
+
+
+def _reviewed(part: Part, reviews: PageReviews) -> NDArray[np.bool_]:
+    marks = reviews.marks.get((part.run, part.task), {})
+    return np.array([i in marks for i in part.judged.ids] if marks else np.zeros(len(part.judged)), bool)
 
 
 class _Strings:
@@ -105,8 +115,9 @@ def _cut(text: str, length: int, clip: int) -> str:
 
 
 class _Rows:
-    def __init__(self, material: Material) -> None:
+    def __init__(self, material: Material, changes: Changes, reviews: PageReviews) -> None:
         self.material = material
+        self.changes, self.reviews = changes, reviews
         self.strings = _Strings()
         self.rows: list[list[Any]] = []
         self._policies = _Names(p for part in material.parts for p in part.judged.policy_names)
@@ -127,17 +138,23 @@ class _Rows:
             "policies": self._policies.listed(),
             "categories": self._categories.listed(),
             "modes": self._modes.listed(),
+            "listCells": len(self.changes.cells) <= MOST_CELLS,
+            "cells": [self._cell(c) for c in self.changes.cells],
         }
 
     def add(self, part: Part, at: NDArray[np.int64], apart: NDArray[np.float64]) -> None:
         wanted = iter(at.tolist())
         modes = _modes_of(part)
         task = self.material.tasks.index(part.task)
+        cells = self.changes.cell_of.get((part.run, part.task), {})
+        reviews = self.reviews.marks.get((part.run, part.task), {})
         following = next(wanted, None)
         for i, one in enumerate(part.judged):
             if i == following:
                 marks = [self._modes.number(name) for name, mask in modes.items() if mask[i]]
-                self.rows.append([part.run, task, *self._row(one, _shown(float(apart[i]))), marks])
+                said = [self._said(s) for s in reviews.get(one.sample.id, ())]
+                cell = cells.get(one.sample.id, -1)
+                self.rows.append([part.run, task, *self._row(one, _shown(float(apart[i]))), marks, cell, said])
                 following = next(wanted, None)
 
     def _row(self, one: Judged, apart: float | None) -> list[Any]:
@@ -161,6 +178,17 @@ class _Rows:
             [self._vote(v) for v in verdict.votes],
             [number(n) for n in verdict.notes],
         ]
+
+    def _cell(self, cell: Cell) -> list[Any]:
+        """Run, task, kind, gold label, first run's word and this one's, number of samples."""
+        flip = cell.flip
+        return [cell.run, self.material.tasks.index(cell.task), cell.kind, flip.gold, flip.before, flip.after, flip.n]
+
+    def _said(self, said: Said) -> list[Any]:
+        """As the fields of :class:`Said` stand there; the comment by number."""
+        members = [[visible(name, _MOST_ID), value] for name, value in said.members]
+        own = [said.mark, said.label, said.blind, said.category, said.coherent]
+        return [visible(said.reviewer, _MOST_ID), *own, self.strings.number(said.comment), members]
 
     def _numbers(self, policies: Iterable[str]) -> list[int]:
         return sorted(map(self._policies.number, policies))

@@ -21,10 +21,12 @@ def is_error(judged: Judgements) -> NDArray[np.bool_]:
     return np.asarray((judged.gold >= 0) & (judged.label != judged.gold))
 
 
-def chosen(parts: Sequence[Judgements], most: int, seed: int = 0) -> list[Rows]:
+def chosen(
+    parts: Sequence[Judgements], most: int, seed: int = 0, also: Sequence[NDArray[np.bool_]] | None = None
+) -> list[Rows]:
     """Rows of every part in ascending order, ``most`` in all (or as many as there are).
 
-    Errors are all there as long as they fit. What does not fit is drawn in proportion to the strata (part, gold label,
+    Errors, and what ``also`` marks in each part, are all there as long as they fit. What does not fit is drawn in proportion to the strata (part, gold label,
     verdict, outcome) by largest remainder, evenly at random within each.
     """
     sizes = [len(p) for p in parts]
@@ -33,6 +35,8 @@ def chosen(parts: Sequence[Judgements], most: int, seed: int = 0) -> list[Rows]:
     part = np.repeat(np.arange(len(parts)), sizes)
     row = np.concatenate([np.arange(n) for n in sizes])
     error = np.concatenate([is_error(p) for p in parts])
+    if also is not None:
+        error |= np.concatenate(also)
     cell = np.concatenate([(p.gold + 1) * 16 + (p.label + 1) * 4 + p.outcome for p in parts])
     stratum = part * 64 + cell
     rng = np.random.default_rng(seed)

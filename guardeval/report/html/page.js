@@ -50,7 +50,23 @@
   const used = (field) => new Set(rows.flatMap((r) => r[at[field]]));
   const counted = (i) => kinds.reduce((n, k) => n + (k === i), 0);
   const policies = new Set([...used("policies"), ...used("goldPolicies")]);
+  const NAMES = { gained: "gained (wrong to right)", lost: "lost (right to wrong)", changed: "changed, wrong in both" };
+  const cellName = ([run, task, , gold, before, after, n]) =>
+    [data.runs.length > 2 ? data.runs[run] : "", data.tasks.length > 1 ? data.tasks[task].name : "", `gold ${gold}, ${before} → ${after} (${n})`].filter(Boolean).join(" · ");
+  const kindOfChange = (r) => (r[at.cell] < 0 ? "" : data.cells[r[at.cell]][2]);
+  const says = (r, test) => r[at.reviews].some(([, mark, label, blind, category, coherent]) => test({ mark, label, blind, category, coherent }));
+  const REVIEWS = [
+    ["yes", "reviewed", (r) => r[at.reviews].length > 0], ["none", "not reviewed", (r) => !r[at.reviews].length],
+    ["wrong", "gold label called wrong", (r) => says(r, (s) => s.mark === "wrong_label")],
+    ["coherent", "reasoning coherent", (r) => says(r, (s) => s.coherent === "yes")],
+    ["incoherent", "reasoning not coherent", (r) => says(r, (s) => s.coherent === "no")],
+    ...[...new Set(rows.flatMap((r) => r[at.reviews].map((s) => s[4]).filter(Boolean)))].sort()
+      .map((name) => [`is-${name}`, `failure: ${name}`, (r) => says(r, (s) => s.category === name)]),
+  ];
+  const reviewed = rows.some((r) => r[at.reviews].length);
   const lists = {
+    change: data.cells.length ? Object.entries(NAMES).filter(([kind]) => data.cells.some((c) => c[2] === kind)) : [],
+    review: reviewed ? REVIEWS.map(([key, name, test]) => [key, `${name} (${rows.filter(test).length})`]).filter(([, name]) => !name.endsWith(" (0)")) : [],
     run: present(data.runs, used("run")), task: present(data.tasks.map((t) => t.name), used("task")),
     outcome: present(data.outcomes, used("outcome")), policy: present(data.policies, policies),
     category: present(data.categories, used("category")),
@@ -60,6 +76,8 @@
   fill("f-outcome", "all", lists.outcome);
   fill("f-policy", "any", lists.policy);
   fill("f-category", "all", lists.category);
+  fill("f-change", "all", [...lists.change, ...(data.listCells ? data.cells.map((cell, i) => [`c${i}`, cellName(cell)]) : [])]);
+  fill("f-review", "all", lists.review);
   const modes = named(data.modes).filter(([, name]) => !KINDS.some(([, kind]) => kind === name));
   fill("f-error", "all", [
     ["wrong", `wrong or none (${counted(1) + counted(2) + counted(3)})`],
@@ -74,11 +92,11 @@
   byId("f-sort").append(...SORTS.filter(([key]) => (hasScore || !/score|margin/.test(key)) && (hasApart || key !== "-apart")).map(([k, n]) => new Option(n, k)));
   for (const box of document.querySelectorAll("[data-for]")) {
     const name = box.dataset.for;
-    box.hidden = name === "score" ? !hasScore : lists[name].length < (name === "policy" || name === "category" ? 1 : 2);
+    box.hidden = name === "score" ? !hasScore : lists[name].length < (["policy", "category", "change", "review"].includes(name) ? 1 : 2);
   }
 
   const haystack = (r) => {
-    const places = [r[at.prompt], r[at.response], r[at.raw], ...r[at.steps].map((s) => s[1]), ...r[at.votes].map((v) => v[6])];
+    const places = [r[at.prompt], r[at.response], r[at.raw], ...r[at.steps].map((s) => s[1]), ...r[at.votes].map((v) => v[6]), ...r[at.reviews].map((s) => s[6])];
     return places.filter((i) => i >= 0);
   };
   const keyOf = { score: (r) => r[at.score], margin, apart: (r) => r[at.apart], latency: (r) => r[at.latency] };
@@ -97,6 +115,7 @@
   const filter = () => {
     const [run, task, outcome, policy, category] = ["f-run", "f-task", "f-outcome", "f-policy", "f-category"].map(picked);
     const wanted = byId("f-text").value.trim().toLowerCase(), error = byId("f-error").value;
+    const change = byId("f-change").value, review = REVIEWS.find(([key]) => key === byId("f-review").value);
     const low = picked("f-low"), high = picked("f-high"), of = Number(error.slice(1));
     const hits = new Uint8Array(wanted ? strings.length : 0); // a text that several rows share is searched once
     if (wanted) for (let i = 0; i < strings.length; i++) hits[i] = folded(i).includes(wanted) ? 1 : 0;
@@ -110,6 +129,8 @@
       if (policy !== null && !r[at.policies].includes(policy) && !r[at.goldPolicies].includes(policy)) continue;
       if (low !== null && !(r[at.score] !== null && r[at.score] >= low)) continue;
       if (high !== null && !(r[at.score] !== null && r[at.score] <= high)) continue;
+      if (change && change !== `c${r[at.cell]}` && change !== kindOfChange(r)) continue;
+      if (review && !review[2](r)) continue;
       if (error === "wrong" && (kinds[i] === 0 || kinds[i] === 4)) continue;
       if (error[0] === "k" && kinds[i] !== of) continue;
       if (error[0] === "m" && !r[at.modes].includes(of)) continue;
@@ -176,6 +197,12 @@
         ["P(positive)", score === null ? null : number(score)], ["weight", weight === 1 ? null : number(weight)],
         ["policies", said.length ? names(said) : null]]),
       ...steps(of), ...passage("answer", text(raw)));
+  const said = ([reviewer, mark, label, blind, category, coherent, comment, members]) =>
+    make("div", "vote",
+      facts([["reviewer", reviewer], ["gold label", mark === "wrong_label" ? "wrong label" : mark],
+        ["own label", label === null ? null : `${label}${blind ? " (blind)" : ""}`], ["failure", category], ["reasoning coherent", coherent],
+        ...members.map(([name, value]) => [`reasoning of ${name} coherent`, value])]),
+      ...passage("comment", text(comment)));
   const show = () => {
     const pane = byId("detail");
     pane.scrollTop = 0;
@@ -191,6 +218,7 @@
         ["disagreement", r[at.apart] === null ? null : number(r[at.apart])],
         ["gold policies", data.policies.length ? names(r[at.goldPolicies]) : null],
         ["policies said", answered && data.policies.length ? names(r[at.policies]) : null],
+        ["changed", r[at.cell] < 0 ? null : `${NAMES[kindOfChange(r)]}: ${data.cells[r[at.cell]][4]} in ${data.runs[0]}`],
         ["category", r[at.category] < 0 ? null : data.categories[r[at.category]]],
         ["failure modes", r[at.modes].length ? r[at.modes].map((m) => data.modes[m]).join(", ") : null],
         ["run", data.runs.length > 1 ? data.runs[r[at.run]] : null],
@@ -204,6 +232,8 @@
       ...passage(answered || r[at.raw] < 0 ? "answer" : "what was heard", text(r[at.raw])),
       ...(r[at.votes].length ? [make("h4", "", "votes")] : []),
       ...r[at.votes].map((v) => vote(r, v)),
+      ...(r[at.reviews].length ? [make("h4", "", "reviews")] : []),
+      ...r[at.reviews].map(said),
     );
   };
 
@@ -238,6 +268,15 @@
   });
   form.addEventListener("input", filter);
   byId("f-reset").addEventListener("click", () => { form.reset(); filter(); });
+  for (const link of document.querySelectorAll(".behind a")) link.addEventListener("click", (event) => {
+    event.preventDefault();
+    form.reset();
+    const wanted = { "f-run": link.dataset.run, "f-task": link.dataset.task, "f-change": link.dataset.change };
+    for (const [id, value] of Object.entries(wanted)) if (byId(id).querySelector(`option[value="${value}"]`)) byId(id).value = value;
+    filter();
+    byId("samples").scrollIntoView();
+    list.focus({ preventScroll: true });
+  });
   addEventListener("resize", draw);
   filter();
 })();

@@ -14,11 +14,12 @@ import numpy as np
 
 from guardeval.accounting import cells_of
 from guardeval.compare import Pair
-from guardeval.errors import ConfigError, DataError
 from guardeval.report.charts import heat_chart, interval_chart, matrix_chart
 from guardeval.report.curve_charts import MOST_SERIES, Series, ranking_chart, reliability_chart, time_chart
 from guardeval.report.failures import failure_tables
+from guardeval.report.html.changes import GAINED, LOST, MOST_CELLS, Changes
 from guardeval.report.html.material import Material, Part
+from guardeval.report.html.reviews import PageReviews
 from guardeval.report.html.tradeoff import tradeoff_charts
 from guardeval.report.summary import group_table, summary_table
 from guardeval.report.tables import Table, facts, heading, number, task_tables
@@ -79,7 +80,34 @@ class Folded:
     kind: str = "folded"
 
 
-Block = Chart | Notices | Facts | Folded | Shown | Beside
+@dataclass(frozen=True, slots=True)
+class Link:
+    """To the samples of the browser that are behind a number: of one run and task, and of one cell or kind of change."""
+
+    text: str
+    run: int
+    task: int
+    change: str
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What to look at; the page's script sets the filters."""
+
+    about: str
+    links: tuple[Link, ...]
+    kind: str = "links"
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Blocks that belong below one another."""
+
+    blocks: tuple[Block, ...]
+    kind: str = "together"
+
+
+Block = Together | Links | Chart | Notices | Facts | Folded | Shown | Beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +120,16 @@ class Section:
     short: str
 
 
-def sections(material: Material) -> list[Section]:
+def sections(material: Material, changes: Changes, reviews: PageReviews) -> list[Section]:
     """All but the sample browser."""
     out = [_summary(material)]
     out += [_task(material, i, task) for i, task in enumerate(material.tasks, 1)]
-    for section in (_comparison(material), _generalisation(material), _tradeoffs(material)):
+    for section in (
+        _reviews(material, reviews),
+        _comparison(material, changes),
+        _generalisation(material),
+        _tradeoffs(material),
+    ):
         if section is not None:
             out.append(section)
     return out
@@ -227,18 +260,19 @@ def _failures(part: Part, redacted: bool) -> Iterator[Shown]:
 # ---- several runs ----
 
 
-def _comparison(material: Material) -> Section | None:
+def _comparison(material: Material, changes: Changes) -> Section | None:
     if len(material.runs) < 2:
         return None
-    from guardeval.compare_runs import compare_runs
+    found = changes.comparison
+    if found is None:
+        return Section("comparison", "Comparison", (Notices((f"not compared: {changes.why}",)),), "Comparison")
     from guardeval.report.comparison import comparison_tables
 
-    try:
-        found = compare_runs(material.folders)
-    except (DataError, ConfigError) as e:
-        return Section("comparison", "Comparison", (Notices((f"not compared: {e}",)),), "Comparison")
     matrices = tuple(
-        _flip_chart(t.task, found.names[0], pair) for t in found.tasks if t.comparison for pair in t.comparison.pairs
+        Together((_flip_chart(t.task, found.names[0], pair), *_behind(material, changes, found.names.index(pair.name), t.task)))
+        for t in found.tasks
+        if t.comparison
+        for pair in t.comparison.pairs
     )
     blocks = (*map(Shown, comparison_tables(found)), *((Beside(matrices),) if matrices else ()))
     return Section("comparison", f"Comparison with {found.names[0]}", blocks, "Comparison")
@@ -249,6 +283,35 @@ def _flip_chart(task: str, reference: str, pair: Pair) -> Chart:
     counts = [[float(pair.matrix.get(f"{a}→{b}", 0)) for b in right_or_wrong] for a in right_or_wrong]
     svg = matrix_chart([f"before {w}" for w in right_or_wrong], [f"after {w}" for w in right_or_wrong], counts, label="samples")
     return Chart(svg, f"{task}: what changes from {reference} (before) to {pair.name} (after).")
+
+
+def _behind(material: Material, changes: Changes, run: int, task: str) -> Iterator[Links]:
+    """Links to the samples of each changed cell: of the matrix, and of its parts by gold label and verdicts."""
+    at = material.tasks.index(task)
+    links = []
+    for kind, words in ((LOST, "right before, wrong after"), (GAINED, "wrong before, right after")):
+        n = sum(changes.cells[i].flip.n for i in changes.numbers(run, task, kind))
+        if n:
+            links.append(Link(f"{words}: {n:,}", run, at, kind))
+    for i in changes.numbers(run, task) if len(changes.cells) <= MOST_CELLS else ():
+        flip = changes.cells[i].flip
+        links.append(Link(f"gold {flip.gold}, {flip.before} → {flip.after}: {flip.n:,}", run, at, f"c{i}"))
+    if links:
+        yield Links("Samples that changed", tuple(links))
+
+
+def _reviews(material: Material, reviews: PageReviews) -> Section | None:
+    """What people said; of several runs, whose samples they read."""
+    if not reviews.summaries:
+        return None
+    from guardeval.report.review_tables import review_tables
+
+    blocks: list[Block] = []
+    for run, summary in reviews.summaries:
+        if len(material.runs) > 1:
+            blocks.append(Facts(material.names[run]))
+        blocks += map(Shown, review_tables(summary))
+    return Section("reviews", "Reviews by people", tuple(blocks), "Reviews")
 
 
 def _generalisation(material: Material) -> Section | None:
