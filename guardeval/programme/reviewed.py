@@ -48,7 +48,8 @@ class Reviewed:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Reviewed:
         """What :meth:`as_dict` gave."""
-        return cls(**{k: math.nan if v is None else v for k, v in values.items()})
+        own: dict[str, Any] = {k: math.nan if v is None else v for k, v in values.items()}
+        return cls(**own)
 
 
 def add_reviews(found: Findings, held: Held, drawn: Sequence[str], rows: Path) -> None:

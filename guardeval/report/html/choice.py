@@ -26,8 +26,8 @@ def chosen(
 ) -> list[Rows]:
     """Rows of every part in ascending order, ``most`` in all (or as many as there are).
 
-    Errors, and what ``also`` marks in each part, are all there as long as they fit. What does not fit is drawn in proportion to the strata (part, gold label,
-    verdict, outcome) by largest remainder, evenly at random within each.
+    Errors, and what ``also`` marks in each part, are all there as long as they fit. What does not fit is drawn in proportion
+    to the strata (part, gold label, verdict, outcome) by largest remainder, evenly at random within each.
     """
     sizes = [len(p) for p in parts]
     if sum(sizes) <= most:

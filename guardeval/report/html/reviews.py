@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from guardeval.report.html.material import Material
 from guardeval.review.export import review_rows_of
@@ -45,10 +46,13 @@ def reviews_of(material: Material) -> PageReviews:
         try:
             for task in run.tasks:
                 for row in review_rows_of(store, run, task):
-                    fields = (row[k] for k in ("reviewer", "mark", "label", "blind", "category", "coherent", "comment"))
-                    said = Said(*fields, members=tuple(row["members"].items()))
-                    marks.setdefault((i, task.name), {}).setdefault(row["sample"], []).append(said)
+                    marks.setdefault((i, task.name), {}).setdefault(row["sample"], []).append(_said(row))
         finally:
             store.close()
         summaries += [(i, s) for s in review_summaries(run.path)]
     return PageReviews(tuple(summaries), marks)
+
+
+def _said(row: Mapping[str, Any]) -> Said:
+    own = {k: row[k] for k in ("reviewer", "mark", "label", "blind", "category", "coherent", "comment")}
+    return Said(**own, members=tuple(row["members"].items()))
