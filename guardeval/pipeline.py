@@ -19,6 +19,7 @@ from guardeval.contracts import Case, Solver
 from guardeval.data import Judged, Outcome, Sample, Target, Verdict
 from guardeval.errors import ConfigError, DataError, GuardevalError, ModelError, ModelUnusable, PluginError
 from guardeval.judged import OUTCOMES, Judgements
+from guardeval.lost_votes import LostVotes
 from guardeval.models import ModelSpec, build_model
 from guardeval.panel import is_combining
 from guardeval.party import Party, Seat
@@ -69,6 +70,7 @@ class TaskRun:
     judged: Judgements
     metrics: Mapping[str, Any]  # as in the results file
     higher_is_better: Mapping[str, bool]
+    lost: LostVotes = field(default_factory=LostVotes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,8 @@ class Run:
 
     @property
     def never_heard(self) -> int:
-        """Samples whose guard never answered."""
-        return sum(int(t.metrics["outcomes"][Outcome.FAILED]) for t in self.tasks.values())
+        """Samples whose guard never answered, or one of whose voters never did: asking again may change their verdicts."""
+        return sum(int(t.metrics["outcomes"][Outcome.FAILED]) + t.lost.samples for t in self.tasks.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +287,7 @@ class _State:
     progress: Progress
     spent: float = 0.0  # US dollars, by earlier models of the same command
     logs: dict[str, SampleLog] = field(default_factory=dict)
+    lost: dict[str, LostVotes] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     status: str = "complete"
     first_error: str = ""
@@ -316,6 +319,7 @@ async def _ask_all(state: _State) -> None:
 async def _ask(state: _State, task: Task, samples: Iterator[Sample], bound: Bound | BoundPanel, log: SampleLog) -> None:
     """Workers over one iterator, not a task a sample: a hundred thousand rows stay as light as one."""
     solver, policies, progress = state.party.solver, state.resolved.policies, state.progress
+    lost = state.lost.setdefault(task.name, LostVotes())
 
     async def work() -> None:
         for sample in samples:
@@ -331,6 +335,7 @@ async def _ask(state: _State, task: Task, samples: Iterator[Sample], bound: Boun
             judged = Judged(sample, verdict, asker.usage())
             if verdict.outcome is Outcome.FAILED and not state.first_error:
                 state.first_error = verdict.raw
+            lost.look(verdict)
             log.add(judged, asker.exchanges)
             progress.sample(judged)
 
@@ -381,7 +386,8 @@ def _finish(state: _State, started: datetime) -> Run:
             broken = broken or e
             metrics, better = score_task(judged[task.name], {})
         metrics = {"name": task.name, "alias": task.title, "target": str(task.target), **metrics}
-        runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better)
+        lost = state.lost.get(task.name, LostVotes())
+        runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better, lost)
     head = assemble_head(resolved, party, runs, state.counters, state.status, started, datetime.now())
     metrics = {name: r.metrics for name, r in runs.items()}
     directions = {name: r.higher_is_better for name, r in runs.items()}

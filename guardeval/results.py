@@ -111,7 +111,7 @@ def _marks(run: TaskRun, status: str) -> list[str]:
     marks += ["mined rows"] if "mined_from" in run.rows.identity else []
     marks += ["subset"] if run.rows.subset else []
     marks += [status] if status != "complete" else []
-    marks += ["provisional"] if run.metrics["outcomes"]["failed"] else []
+    marks += ["provisional"] if run.metrics["outcomes"]["failed"] or run.lost.samples else []
     return [*marks, *_common_notes(run)]
 
 
@@ -147,6 +147,7 @@ def notices(plan: Plan, party: Party, runs: Mapping[str, TaskRun], status: str) 
     out.extend(party.notices)
     for name, r in runs.items():
         out.extend(_task_notices(name, r))
+        out.extend(f"{name}: {notice}" for notice in [r.lost.notice(plan.settings.redact)] if notice)
         out.extend(f"{name}: {notice}" for notice in solver_notices(party.solver, r.judged))
     return out
 

@@ -23,13 +23,8 @@ def configure(parser: Parser) -> None:
     add("--task", metavar="T", help="only this task of runs that hold several")
     add("--output_path", "-o", default="runs", metavar="DIR", help="where the new run folder goes (runs)")
     add("--fit", metavar="FILE", help="fit the members' weights, write them there, and vote with them")
-    add(
-        "--share",
-        default="0.5",
-        metavar="X",
-        help="with --fit: share of the prompts to fit on; the vote is on the others (0.5)",
-    )
-    add("--seed", default="0", metavar="N", help="with --fit: of the split (0)")
+    add("--share", metavar="X", help="with --fit: share of the prompts to fit on; the vote is on the others (0.5)")
+    add("--seed", metavar="N", help="with --fit: of the split (0)")
     add("--grid", action="store_true", help="all votes and cascades side by side; no run is written")
     add("--output", metavar="FILE", help="with --grid: write it there, too: .md, .json or .svg (F1 against latency and cost)")
 
@@ -38,12 +33,9 @@ def execute(args: argparse.Namespace) -> int:
     from guardeval.registry import parse_options
 
     options = parse_options(args.solver_options, "-S")
+    _check_flags(args, options)
     if args.grid:
         return _grid(args, options)
-    if args.output:
-        raise ConfigError("guardeval combine: --output goes with --grid; a combined run goes to --output_path")
-    if len(args.runs) == 1 and args.fit:
-        raise ConfigError("guardeval combine: --fit wants the members' runs, two or more")
     from guardeval.combine import combine_runs
     from guardeval.report.terminal import print_results
 
@@ -55,6 +47,25 @@ def execute(args: argparse.Namespace) -> int:
     print_results(done.results)
     print(f"run folder: {done.path}")
     return 3 if any(t["outcomes"]["failed"] for t in done.results["results"].values()) else 0
+
+
+def _check_flags(args: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Raises :class:`ConfigError` for a flag or option that would do nothing here."""
+    for flag in ("share", "seed"):
+        if getattr(args, flag) is not None and not args.fit:
+            raise ConfigError(f"guardeval combine: --{flag} goes with --fit FILE")
+    if args.output and not args.grid:
+        raise ConfigError("guardeval combine: --output goes with --grid; a combined run goes to --output_path")
+    if len(args.runs) == 1 and args.fit:
+        raise ConfigError("guardeval combine: --fit wants the members' runs, two or more")
+    for i, run in enumerate(args.runs):
+        if Path(run).resolve() in [Path(r).resolve() for r in args.runs[:i]]:
+            raise ConfigError(f"{run}: is named twice: its guard would vote twice")
+    asks = sorted(k for k in options if k.partition(".")[0] == "inner")
+    if asks:
+        raise ConfigError(
+            f"guardeval combine: -S {asks[0]}=… says how members are asked, and no model is asked here; leave it out"
+        )
 
 
 def _one_task(args: argparse.Namespace) -> Gathered:
@@ -80,11 +91,15 @@ def _fit(args: argparse.Namespace, options: dict[str, Any]) -> list[str]:
         raise ConfigError(
             "guardeval combine: --fit makes the weights of --solver ensemble -S vote=weighted; leave other votes out"
         )
-    share, seed = _share(args.share), whole_number(args.seed, "guardeval combine: --seed")
+    share, seed = _share(args.share or "0.5"), whole_number(args.seed or "0", "guardeval combine: --seed")
     gathered = _one_task(args)
     members = said_of(gathered)
     first = next(iter(members.values()))
     taken, left = split_prompts(first, share, seed)
+    if not len(left):
+        raise ConfigError(
+            f"guardeval combine: --share {args.share}: all {len(taken)} samples are fitted on, none is left to vote on"
+        )
     weights = fit_weights(members, taken, gathered.task)
     write_atomically(Path(args.fit), results_json(weights.as_dict()))
     for name, (right, heard) in weights.right.items():

@@ -7,6 +7,8 @@ import json
 import pytest
 import yaml
 
+from guardeval.testing.faults import FaultServer
+
 
 @pytest.fixture
 def members(guard_run):
@@ -130,3 +132,55 @@ def test_an_inner_solver_that_is_none_is_named(cli):
     assert "has no option 'skipp'" in cli(*base, "-S", "inner=multistep", "-S", "inner.skipp=intent").err
     assert "holds no solver" in cli(*base, "-S", "vote.x=1").err
     assert "two models or more are wanted" in cli("run", "--task", "wildguard", "--data", "sample", "--solver", "cascade").err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--share", "0.3"), "--share goes with --fit"),
+        (("--seed", "1"), "--seed goes with --fit"),
+        (("-S", "inner=multistep"), "no model is asked here"),
+        (("--solver", "cascade", "-S", "inner.skip=intent"), "no model is asked here"),
+        (("--fit", "weights.json", "--share", "0.9999"), "none is left to vote on"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(cli, members, desk, words, message):
+    said = cli("combine", *members, *words, "-o", "joint")
+    assert said.code == 2
+    assert message in said.err
+    assert not (desk / "joint").exists()
+    assert not (desk / "weights.json").exists()
+
+
+def test_a_run_does_not_vote_twice(cli, members):
+    said = cli("combine", members[0], members[1], f"{members[0]}/")
+    assert said.code == 2
+    assert "is named twice" in said.err
+
+
+def test_a_member_that_is_never_heard_makes_the_run_provisional(cli, desk, results_of):
+    def refuse(_):
+        return {"error": {"message": "no words for this"}}
+
+    with FaultServer(refuse) as server:
+        guards = ["--model", "embedded/word", "--model", "openai_compatible/mute", "-M", f"base_url={server.url}"]
+        said = cli(
+            "run",
+            "--task",
+            "wildguard",
+            "--data",
+            "sample",
+            "--limit",
+            3,
+            "--no_cache",
+            "--solver",
+            "ensemble",
+            *guards,
+            "-o",
+            "e",
+        )
+    assert said.code == 3, said.err
+    (run,) = (desk / "e").iterdir()
+    assert "provisional" in results_of(run)["configs"]["wildguard"]["marks"]
+    assert "3 samples lack votes that were never heard (openai_compatible/mute 3)" in said.out
+    assert "no words for this" in said.out
