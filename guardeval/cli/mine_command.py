@@ -104,6 +104,8 @@ def _notes(found: Mined) -> tuple[str, ...]:
         notes.append(f"samples with fewer than two members heard are listed apart: {found.apart_path}")
     if found.label_errors is not None and found.label_errors.undecided:
         notes.append(f"{found.label_errors.undecided} samples are left out of the rate: as many reviewers say one as the other")
+    if found.rule == "disagreement" and found.threshold == 0:
+        notes.append("some kept samples score 0: nobody disagrees about them; --min_score leaves them out")
     if found.rule == "label_audit":
         notes.append("members that agree may be wrong together: only reviewed rows say how many labels are wrong")
     return tuple(notes)

@@ -55,11 +55,12 @@ def _serve(args: argparse.Namespace, run: StoredRun) -> int:
     port = 0 if args.port is None else whole_number(args.port, "guardeval review: --port", 1)
     reviewer = _reviewer(args.reviewer)
     from guardeval.review.selection import review_set, run_identity, task_of
-    from guardeval.review.serving import ReviewServer
+    from guardeval.review.serving import ReviewServer, require_packages
     from guardeval.review.session import Session
     from guardeval.review.store import Store
 
     task = task_of(run, args.task)
+    require_packages()  # before a database is made that nobody can fill
     store = Store(_database(args, run), run_identity(run), run.name)
     try:
         samples = review_set(store, task, n, seed, args.samples, args.skip_reviewed)

@@ -94,6 +94,9 @@ def _numbers(word: str, known: Mapping[int, Experiment]) -> set[int]:
 
 def _unknown(word: str, known: Mapping[int, Experiment]) -> ConfigError:
     number, phase = int(word) if word.isdigit() else None, re.fullmatch(r"phase_?([34])", word.lower())
+    span = re.fullmatch(r"(\d{1,3})(?:\.\.|-)(\d{1,3})", word)
+    if span and int(span[1]) > int(span[2]):
+        return ConfigError(f"range {word!r} runs backwards: write {span[2]}..{span[1]}")
     if number in _LATER:
         return ConfigError(f"experiment {word} is not part of this version: it needs {_LATER[number]}; known: {_shown(known)}")
     if phase:

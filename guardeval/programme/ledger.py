@@ -82,6 +82,11 @@ class Ledger:
         self.runs[key] = {"folder": str(folder.relative_to(self.folder)), **about}
         self.write()
 
+    def forget_if_empty(self) -> None:
+        """Where no run was ever kept and nothing was sent, leave no file: an attempt that failed claims no folder."""
+        if not self.runs and not self.counters.get("asked"):
+            (self.folder / FILE).unlink(missing_ok=True)
+
     def count(self, counters: Counters) -> None:
         """Add what asking took; of unfinished runs, too."""
         for total in (self.counters, self.asked_now):

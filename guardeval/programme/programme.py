@@ -182,6 +182,7 @@ def _close(bench: Workbench, status: str, findings: Sequence[Findings]) -> Progr
     ledger.counters["distinct"] = count_distinct(ledger)
     ledger.write()
     if status == "complete" and findings and all(f.status == "missing" for f in findings):
+        ledger.forget_if_empty()
         lacking = list(dict.fromkeys(m for f in findings for m in f.missing))
         more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         raise ConfigError(f"nothing could be measured: {lacking[0]}{more}")

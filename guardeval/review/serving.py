@@ -16,7 +16,15 @@ from guardeval.review.session import Session
 if TYPE_CHECKING:
     import uvicorn
 
-__all__ = ["ReviewServer"]
+__all__ = ["ReviewServer", "require_packages"]
+
+
+def require_packages() -> None:
+    """Raises :class:`~guardeval.errors.PluginError` where the page cannot be served here."""
+    with needs_extra("review"):
+        import jinja2  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
 
 
 class ReviewServer:

@@ -31,6 +31,12 @@ def test_a_review_of_the_label_audit_gives_a_rate(cli, desk):
     assert "only reviewed rows say" in done.out
 
 
+def test_samples_that_nobody_disagrees_about_are_no_silent_part_of_the_hard_ones(cli, desk):
+    (desk / "scores.csv").write_text("id,a,b\nx,0.9,0.1\ny,0.7,0.7\nz,0.2,0.2\n")
+    assert "some kept samples score 0" in cli("mine", "scores.csv", "--n", "2", "-o", "hard.json").out
+    assert "score 0" not in cli("mine", "scores.csv", "--n", "1", "-o", "hard.json").out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

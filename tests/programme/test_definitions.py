@@ -56,6 +56,11 @@ def test_an_unknown_experiment_says_which_there_are():
         find("wurst")
 
 
+def test_a_range_that_runs_backwards_is_shown_the_right_way_round():
+    with pytest.raises(ConfigError, match=r"'30\.\.20' runs backwards: write 20\.\.30"):
+        select(["30..20"])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

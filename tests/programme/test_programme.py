@@ -7,6 +7,7 @@ import json
 import pytest
 from review_support import session_on
 
+from guardeval.errors import ConfigError
 from guardeval.programme import run_experiments
 from guardeval.programme.programme import plan_experiments
 from guardeval.programme.reports import settled
@@ -93,6 +94,12 @@ def test_a_folder_of_another_programme_is_refused(home):
     run_experiments("20", data="sample")
     with pytest.raises(ValueError, match=r"another limit.*--output_path"):
         run_experiments("20", data="sample", limit=5)
+
+
+def test_an_attempt_that_measured_nothing_claims_no_folder(home):
+    with pytest.raises(ConfigError, match="nothing could be measured"):
+        run_experiments("26", model_set="replay")
+    assert run_experiments("26", data="sample").status == "complete"
 
 
 def test_results_on_other_rows_are_not_mixed_in(home, made_rows):
