@@ -84,6 +84,7 @@ def _fit(args: argparse.Namespace, options: dict[str, Any]) -> list[str]:
     """Fit on a share of the prompts and return the ids of the other samples."""
     from guardeval.combine import said_of
     from guardeval.halves import split_prompts
+    from guardeval.report.plain import printable
     from guardeval.runs import results_json, write_atomically
     from guardeval.vote_weights import fit_weights
 
@@ -103,7 +104,7 @@ def _fit(args: argparse.Namespace, options: dict[str, Any]) -> list[str]:
     weights = fit_weights(members, taken, gathered.task)
     write_atomically(Path(args.fit), results_json(weights.as_dict()))
     for name, (right, heard) in weights.right.items():
-        print(f"{name}: weight {weights.weights[name]:.3f}, right {right} of {heard} heard")
+        print(f"{printable(name)}: weight {weights.weights[name]:.3f}, right {right} of {heard} heard")
     print(f"weights: {args.fit}, fitted on {len(taken)} samples; the vote is on the other {len(left)}\n")
     return [first.ids[i] for i in left]
 

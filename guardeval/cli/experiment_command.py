@@ -114,8 +114,9 @@ def _run(args: argparse.Namespace) -> int:
         _print_plan(plan_experiments(args.which, **given))
         return 0
     from guardeval.cli.progress import progress_for
+    from guardeval.report.plain import printable
 
-    say = (lambda _: None) if args.quiet else (lambda text: print(text, flush=True))
+    say = (lambda _: None) if args.quiet else (lambda text: print(printable(text), flush=True))
     done = run_experiments(args.which, progress=progress_for(quiet=args.quiet), say=say, **given)
     _print(done)
     return _exit_code(done)
@@ -139,6 +140,7 @@ def _exit_code(done: Programme) -> int:
 
 
 def _print_plan(plans: Mapping[str, Estimate | str]) -> None:
+    from guardeval.report.plain import printable
     from guardeval.report.terminal import print_plan
 
     known = {name: p for name, p in plans.items() if not isinstance(p, str)}
@@ -148,11 +150,12 @@ def _print_plan(plans: Mapping[str, Estimate | str]) -> None:
         print("dry run: nothing is left to be asked")
     for name, why in plans.items():
         if isinstance(why, str):
-            print(f"missing: {name}: {why}")
+            print(printable(f"missing: {name}: {why}"))
 
 
 def _print(done: Programme) -> None:
     from guardeval.programme.reports import measured_tables, settled
+    from guardeval.report.plain import printable
     from guardeval.report.terminal import print_notices, print_table
 
     print()
@@ -162,7 +165,7 @@ def _print(done: Programme) -> None:
             print_table(table)
     for found in done.findings:
         for missing in found.missing:
-            print(f"missing: experiment {found.experiment}: {missing}")
+            print(printable(f"missing: experiment {found.experiment}: {missing}"))
     for path in [*done.reports, *(done.folder / f for found in done.findings for f in found.files)]:
         print(f"written: {path}")
     now, ever = done.asked, done.counters

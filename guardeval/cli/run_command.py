@@ -57,6 +57,7 @@ def execute(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     from guardeval.cli.progress import progress_for
     from guardeval.pipeline import dry_run, run_each
+    from guardeval.report.plain import printable
     from guardeval.report.terminal import print_plan, print_results, print_summary
 
     if args.dry_run:
@@ -73,7 +74,7 @@ def execute(args: argparse.Namespace) -> int:
         print_summary([run.results for run in done])
     left = [] if len(done) == 1 and done[0].combined else [spec.name for spec in settings.model[len(done) :]]
     if left:
-        print(f"not run: {', '.join(left)}", file=sys.stderr)
+        print(printable(f"not run: {', '.join(left)}"), file=sys.stderr)
     return _exit_code(done)
 
 

@@ -65,7 +65,10 @@ class Ledger:
 
     def keep_data(self, task: str, identity: str) -> None:
         """Raises :class:`OtherProgramme` where earlier results of this folder are about other rows of the task."""
-        known = self.data.setdefault(task, identity)
+        known = self.data.get(task, identity)
+        if not any(run.get("task") == task for run in self.runs.values()):
+            known = identity  # nothing was measured on the rows of before: they could not be read, perhaps
+        self.data[task] = known
         if known != identity:
             raise OtherProgramme(
                 f"{self.folder}: holds results of {task} on other rows ({known}; now {identity}): they cannot stand beside "

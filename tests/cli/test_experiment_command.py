@@ -63,3 +63,15 @@ def test_wrong_words_are_answered_in_one_paragraph(cli, words, said):
     assert done.code == 2
     assert said in done.err
     assert len(done.err.strip().splitlines()) == 1
+
+
+def test_names_from_a_model_set_do_not_steer_the_terminal(cli, desk):
+    (desk / "set.yaml").write_text(
+        'roles:\n  main: {name: embedded/word, label: "\\e]0;owned\\a\\u202e"}\n  safeguard: "embedded/\\e[31mnone"\n  third: embedded/nb\n'
+    )
+    for words in (("--dry_run",), ()):
+        said = cli("experiment", "run", "20,26", "--model_set", "set.yaml", "--data", "sample", *words)
+        assert said.code in (0, 3), said.err
+        assert "owned" in said.out
+        assert "missing: " in said.out
+        assert all(c.isprintable() or c == "\n" for c in said.out)

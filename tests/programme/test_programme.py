@@ -102,6 +102,17 @@ def test_an_attempt_that_measured_nothing_claims_no_folder(home):
     assert run_experiments("26", data="sample").status == "complete"
 
 
+def test_rows_that_could_not_be_read_are_put_right_in_the_same_folder(home, made_rows):
+    rows, _ = made_rows(20)
+    good = rows.read_bytes()
+    rows.write_text(json.dumps([{"content": "x", "labels": ["no such policy"], "source": "wildguardmix_others"}]))
+    both = ["wildguard=sample", f"toxicchat={rows}"]
+    first = run_experiments("20", data=both, task="wildguard,toxicchat")
+    assert first.missing
+    rows.write_bytes(good)
+    run_experiments("20", data=["wildguard=sample", "toxicchat=sample"], task="wildguard,toxicchat")
+
+
 def test_results_on_other_rows_are_not_mixed_in(home, made_rows):
     rows, _ = made_rows(20)
     run_experiments("20", data="sample")
