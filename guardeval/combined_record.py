@@ -158,6 +158,7 @@ def combined_record(
             "classifies": all(bool(m.get("classifies")) for m in models),
         },
         "combined_from": [str(r.path.absolute()) for r in runs],
+        "of_combined_runs": _of_combined_runs(runs),  # no settings of one live run say that
         "head": dict(finished),
     }
     settings = {k: first[k] for k in ("policies", "data", "seed", "limit", "samples", "include_path", "redact") if k in first}
@@ -172,11 +173,18 @@ def _identity(models: Sequence[Mapping[str, Any]], head: CombinedHead) -> dict[s
     return {"members": members, "solver": head.solver_name, **without_solvers(configuration(head.solver))}
 
 
+def _of_combined_runs(runs: Sequence[StoredRun]) -> bool:
+    """Whether a member is an ensemble itself."""
+    return len(runs) > 1 and any(isinstance(m := r.record.get("model"), list) and len(m) > 1 for r in runs)
+
+
 def _live_models(runs: Sequence[StoredRun]) -> list[Any]:
     """The members as ``model:`` settings, each with the solver that it was asked by."""
     if len(runs) == 1:  # its own votes, combined anew: its members as they are
         found = runs[0].record.get("model")
         return list(found) if isinstance(found, list) else [found]
+    if _of_combined_runs(runs):
+        return [str(head_of(r)["config"]["model"]) for r in runs]
     out: list[Any] = []
     for run in runs:
         model = run.record.get("model")

@@ -93,6 +93,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     values: dict[str, Any] = {}
     if args.config:
         values.update(read_run_yaml(Path(args.config)))
+        _check_repeatable(args.config, values.get("record"))
     for name in _PLAIN:
         if getattr(args, name) not in (None, False, []):
             values[name] = getattr(args, name)
@@ -109,6 +110,18 @@ def settings_of(args: argparse.Namespace) -> Settings:
     if "task" not in values:
         raise ConfigError("guardeval run: no task: name one with --task; `guardeval list tasks` shows them")
     return Settings.from_mapping(values, args.config or "guardeval run")
+
+
+def _check_repeatable(path: str, record: Any) -> None:
+    """An ensemble of ensembles is made of finished runs only: its members are no models."""
+    if not isinstance(record, dict) or not record.get("of_combined_runs"):
+        return
+    from shlex import quote
+
+    runs = " ".join(quote(str(r)) for r in record.get("combined_from") or ())
+    raise ConfigError(
+        f"{path}: a member is an ensemble itself, and cannot be asked live; guardeval combine {runs} makes it again"
+    )
 
 
 _PLAIN = (

@@ -126,7 +126,7 @@ def _read(path: Path, given: Mapping[str, str]) -> ModelSet:
         tasks=spec.texts("tasks"),
         by_task=_by_task(spec.spec("by_task")),
         options={k: v for k, v in values.items() if v is not None},
-        roles=_roles(spec.spec("roles"), set(known)),
+        roles=_roles(spec.spec("roles")),
         missing=missing,
     )
 
@@ -147,7 +147,7 @@ def _by_task(spec: Spec) -> dict[str, dict[str, str]]:
     return out
 
 
-def _roles(spec: Spec, options: set[str]) -> dict[str, Role]:
+def _roles(spec: Spec) -> dict[str, Role]:
     out = {}
     for role in spec.only(ROLES).values:
         value = spec.values[role]

@@ -184,3 +184,13 @@ def test_a_member_that_is_never_heard_makes_the_run_provisional(cli, desk, resul
     assert "provisional" in results_of(run)["configs"]["wildguard"]["marks"]
     assert "3 samples lack votes that were never heard (openai_compatible/mute 3)" in said.out
     assert "no words for this" in said.out
+
+
+def test_an_ensemble_of_ensembles_is_combined_again_not_asked(cli, members, desk):
+    assert cli("combine", *members, "-o", "inner").code == 0
+    (inner,) = (desk / "inner").iterdir()
+    assert cli("combine", inner, members[0], "-o", "outer").code == 0
+    (outer,) = (desk / "outer").iterdir()
+    said = cli("run", "--config", outer / "run.yaml", "-o", "live")
+    assert said.code == 2
+    assert f"guardeval combine {inner} {members[0]} makes it again" in said.err
