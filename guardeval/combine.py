@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.aligned import align
+from guardeval.broker.bound import total
 from guardeval.combined_record import CombinedHead, combined_head, combined_record, member_configs
 from guardeval.data import Judged, Usage, Verdict, Voters
 from guardeval.errors import ConfigError, DataError
 from guardeval.judged import Judgements
+from guardeval.lost_votes import LostVotes
 from guardeval.pairing import check_comparable
 from guardeval.registry import Registry, build
 from guardeval.results import assemble_results, groups_of
@@ -32,11 +34,13 @@ _APART = (Voters.MODELS, Voters.DRAWS)
 
 @dataclass(frozen=True, slots=True)
 class CombinedRun:
-    """A run made of others. ``left_out``: by task, how many samples not all of them hold."""
+    """A run made of others. ``left_out``: by task, how many samples not all of them hold. ``never_heard``: samples of which
+    a member was not heard, so that asking that member again may change them."""
 
     path: Path
     results: Mapping[str, Any]
     left_out: Mapping[str, int]
+    never_heard: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,20 +145,6 @@ def settle(combiner: Combiner, judged: Judged, said: Sequence[Said]) -> Judged:
     return Judged(sample, verdict, total([s.usage for s in asked]))
 
 
-def total(usages: Sequence[Usage | None]) -> Usage:
-    """Sums; a sum of which a part is unknown is None."""
-    known = [u for u in usages if u is not None]
-    if len(known) < len(usages):
-        return Usage(sum(u.requests for u in known), sum(u.cached for u in known))
-
-    def sum_of(name: str) -> Any:
-        values = [getattr(u, name) for u in known]
-        return None if any(v is None for v in values) else sum(values)
-
-    counted = (sum_of(n) for n in ("requests", "cached", "latency", "tokens_in", "tokens_out", "cost"))
-    return Usage(*counted)
-
-
 def said_of(gathered: Gathered) -> dict[str, Judgements]:
     """Every member's own judged samples, of those that all hold, in one order: for weights, disagreement, tables."""
     if len(gathered.records) == 1:
@@ -174,6 +164,16 @@ def said_of(gathered: Gathered) -> dict[str, Judgements]:
     }
 
 
+@dataclass
+class _Written:
+    """What one task of a combined run came to."""
+
+    judged: Judgements
+    metrics: dict[str, Any]
+    better: dict[str, bool]
+    lost: LostVotes
+
+
 def _write(
     runs: Sequence[StoredRun],
     gathered: Sequence[Gathered],
@@ -185,35 +185,48 @@ def _write(
 ) -> CombinedRun:
     folder = RunFolder(output_path, "+".join(g.task for g in gathered), head.solver_name, head.name, datetime.now())
     wanted = None if samples is None else frozenset(samples)
-    metrics: dict[str, Any] = {}
-    better: dict[str, Any] = {}
-    judged: dict[str, Judgements] = {}
-    log = None
     try:
-        for one in gathered:
-            record = one.records[0]
-            log = folder.samples(one.task, record.target, head.policies, head.redact)
-            for first, said, cluster in one:
-                if wanted is None or first.sample.id in wanted:
-                    log.add(settle(combiner, first, said), (), cluster)
-            judged[one.task] = log.close()
-            if not len(judged[one.task]):
-                raise DataError(f"the runs share no sample of {one.task}: nothing to combine")
-            options = record.about.get("scorers") or {}
-            scorers = {
-                n: checked_scorer(build(registry.load("scorers", n), o or {}, f"scorer {n!r}"), n) for n, o in options.items()
-            }
-            values, better[one.task] = score_task(judged[one.task], scorers)
-            metrics[one.task] = {"name": one.task, "alias": record.about["title"], "target": str(record.target), **values}
+        written = {g.task: _write_task(folder, g, combiner, head, wanted, registry) for g in gathered}
     except BaseException:
-        if log is not None:
-            log.abandon()
         folder.discard()
         raise
     left_out = {g.task: max(g.left_out, default=0) for g in gathered}
-    finished = replace(head, samples=None if wanted is None else sorted(wanted)).finish(judged, metrics, combiner, left_out)
-    groups = groups_of(runs[0])
-    results = assemble_results(finished, [g for g in groups if all(t in metrics for t in g.tasks)], metrics, better)
+    judged, metrics = ({t: getattr(w, name) for t, w in written.items()} for name in ("judged", "metrics"))
+    lost = {t: w.lost for t, w in written.items()}
+    chosen = replace(head, samples=None if wanted is None else sorted(wanted))
+    finished = chosen.finish(judged, metrics, combiner, left_out, lost)
+    groups = [g for g in groups_of(runs[0]) if all(t in metrics for t in g.tasks)]
+    results = assemble_results(finished, groups, metrics, {t: w.better for t, w in written.items()})
     folder.write_run(combined_record(runs, gathered, head, finished, judged, folder.date))
     folder.write_results(results)
-    return CombinedRun(folder.path, results, left_out)
+    never_heard = sum(int(m["outcomes"]["failed"]) for m in metrics.values()) + sum(one.samples for one in lost.values())
+    return CombinedRun(folder.path, results, left_out, never_heard)
+
+
+def _write_task(
+    folder: RunFolder,
+    gathered: Gathered,
+    combiner: Combiner,
+    head: CombinedHead,
+    wanted: Collection[str] | None,
+    registry: Registry,
+) -> _Written:
+    record, lost = gathered.records[0], LostVotes()
+    log = folder.samples(gathered.task, record.target, head.policies, head.redact)
+    try:
+        for first, said, cluster in gathered:
+            if wanted is None or first.sample.id in wanted:
+                settled = settle(combiner, first, said)
+                lost.look(settled.verdict)
+                log.add(settled, (), cluster)
+        judged = log.close()
+    except BaseException:
+        log.abandon()
+        raise
+    if not len(judged):
+        raise DataError(f"the runs share no sample of {gathered.task}: nothing to combine")
+    options = record.about.get("scorers") or {}
+    scorers = {n: checked_scorer(build(registry.load("scorers", n), o or {}, f"scorer {n!r}"), n) for n, o in options.items()}
+    values, better = score_task(judged, scorers)
+    about = {"name": gathered.task, "alias": record.about["title"], "target": str(record.target)}
+    return _Written(judged, {**about, **values}, better, lost)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import guardeval
 from guardeval.broker.counters import Counters
 from guardeval.judged import Judgements
+from guardeval.lost_votes import LostVotes
 from guardeval.party import labelled, without_solvers
 from guardeval.registry import configuration
 from guardeval.results import absolute_options, model_names, solver_notices
@@ -56,19 +57,24 @@ class CombinedHead:
         return any(bool(run.record.get("redact")) for run in self.runs)
 
     def finish(
-        self, judged: Mapping[str, Judgements], metrics: Mapping[str, Any], solver: Combiner, left_out: Mapping[str, int]
+        self,
+        judged: Mapping[str, Judgements],
+        metrics: Mapping[str, Any],
+        solver: Combiner,
+        left_out: Mapping[str, int],
+        lost: Mapping[str, LostVotes],
     ) -> dict[str, Any]:
         first = head_of(self.runs[0])
         status = next((s for s in (head_of(r).get("status") for r in self.runs) if s != "complete"), "complete")
         ended = datetime.now()
         return {
-            "configs": {name: self._task_config(first, name, metrics[name], left_out[name]) for name in judged},
+            "configs": {name: self._task_config(first, name, metrics[name], left_out[name], lost[name]) for name in judged},
             "versions": {name: first["versions"][name] for name in judged},
             "n-shot": dict.fromkeys(judged, 0),
             "n-samples": {name: _counts(first, name, j) for name, j in judged.items()},
             "config": self._config(first),
             "status": status,
-            "notices": self._notices(judged, solver, left_out),
+            "notices": self._notices(judged, solver, left_out, lost),
             "usage": asdict(Counters()),
             "date": self.started.timestamp(),
             "start_time": self.started.isoformat(),
@@ -94,20 +100,29 @@ class CombinedHead:
             "seed": first["config"].get("seed"),
         }
 
-    def _task_config(self, first: Mapping[str, Any], task: str, metrics: Mapping[str, Any], left_out: int) -> dict[str, Any]:
+    def _task_config(
+        self, first: Mapping[str, Any], task: str, metrics: Mapping[str, Any], left_out: int, lost: LostVotes
+    ) -> dict[str, Any]:
         about = dict(first["configs"][task])
         chosen = self.samples is not None or left_out > 0
         marks = [m for m in about.get("marks") or () if m not in ("provisional", "subset")]
         marks += ["subset"] if chosen or about.get("subset") else []
-        marks += ["provisional"] if metrics["outcomes"]["failed"] else []
+        marks += ["provisional"] if metrics["outcomes"]["failed"] or lost.samples else []
         return {**about, "marks": marks}
 
-    def _notices(self, judged: Mapping[str, Judgements], solver: Combiner, left_out: Mapping[str, int]) -> list[str]:
+    def _notices(
+        self, judged: Mapping[str, Judgements], solver: Combiner, left_out: Mapping[str, int], lost: Mapping[str, LostVotes]
+    ) -> list[str]:
         names = self.members if len(self.runs) > 1 else [self.runs[0].name]
         found = [n for n in notices_of(self.runs, names, list(judged)) if not n.endswith(_PROMPTS)]
         what = f"{len(self.runs)} finished runs" if len(self.runs) > 1 else "the votes of a finished run"
         out = [f"combined from {what} ({', '.join(r.name for r in self.runs)}); no model was asked"]
+        policies = {str((head_of(r).get("config") or {}).get("policies")) for r in self.runs}
+        if len(policies) > 1:
+            out.append(f"the members were asked about different policies: {', '.join(sorted(policies))}")
         for task, one in judged.items():
+            if told := lost[task].notice(self.redact, "their own runs' commands ask"):
+                out.append(f"{task}: {told}")
             if left_out[task]:
                 out.append(f"{task}: up to {left_out[task]} samples a run were left out: not all runs hold them")
             if self.samples is not None:

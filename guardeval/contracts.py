@@ -265,6 +265,7 @@ class Traits:
     price: tuple[float, float] | None = None  # US dollars per million tokens in, out
     notices: tuple[str, ...] = ()  # what every table must say about the model's verdicts
     per_sample: bool = False  # equal prompts of different samples may get different answers
+    timed: bool = True  # how long an answer takes says something about the model: not of answers read from a file
     draws: int = 1  # of one question that one request may ask for at most (remote); more than 1 needs `generate_draws`
 
 

@@ -30,11 +30,12 @@ class LostVotes:
         if lost and not self.first_error:
             self.first_error = " ".join(lost[0].raw.split())
 
-    def notice(self, redact: bool) -> str:
-        """Empty where every vote was heard; of a redacted run without the error, which may quote the row."""
+    def notice(self, redact: bool, again: str = "the same command asks") -> str:
+        """Empty where every vote was heard; of a redacted run without the error, which may quote the row. ``again``: who asks
+        them once more."""
         if not self.samples:
             return ""
         who = ", ".join(f"{name} {count}" for name, count in self.voters.items())
-        said = f"provisional: {self.samples} samples lack votes that were never heard ({who}); the same command asks them again"
+        said = f"provisional: {self.samples} samples lack votes that were never heard ({who}); {again} them again"
         cut = self.first_error[:_MOST_ERROR] + "…" * (len(self.first_error) > _MOST_ERROR)
         return f"{said}. The first: {cut}" if cut and not redact else said

@@ -93,9 +93,9 @@ class Panel:
         raise ConfigError(f"{self.name}: several models, and a solver that asks one; use --solver ensemble or cascade")
 
     def usage(self) -> Usage:
-        from guardeval.broker.bound import usage_of
+        from guardeval.broker.bound import total
 
-        return usage_of(self.exchanges)
+        return total([asker.usage() for asker in self._askers])
 
 
 class BoundPanel:

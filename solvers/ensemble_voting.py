@@ -59,6 +59,10 @@ class Ensemble:
         return united(target, said, Voters.MODELS, self._voting)
 
     def check(self, members: Sequence[str]) -> None:
+        if len(members) < 2:
+            raise ConfigError(
+                "ensemble: two models or more are wanted: --model A --model B; several draws of one: self_consistency"
+            )
         if self._fitted is not None:
             self._fitted.check(members)
 

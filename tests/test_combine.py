@@ -196,6 +196,23 @@ def test_a_combined_run_is_a_run_like_any_other(place, three):
     assert verdicts(live(**asked, no_cache=True, output_path=str(place / "runs")).path) == verdicts(made.path)
 
 
+def test_a_member_that_was_not_heard_makes_a_combined_run_provisional(place):
+    laid = lay_out(place, 11, 3, kinds=("judged", "judged", "failed"), n=30)
+    alone = [guardeval.run(model=m, **laid["common"]) for m in laid["models"]]
+    lost = {j.sample.id for run in alone for j in run.tasks["tables"].judged if j.verdict.outcome == "failed"}
+    made = combine_runs([run.path for run in alone], output_path=place / "runs")
+    assert made.never_heard == len(lost) > 0
+    assert "provisional" in made.results["configs"]["tables"]["marks"]
+    assert any("lack votes that were never heard" in n for n in made.results["notices"])
+
+
+def test_members_that_were_asked_about_other_policies_are_told_apart(place, three):
+    laid = lay_out(place, 7, 3, kinds=("judged",), n=40)
+    other = guardeval.run(model=laid["models"][2], policies="medium", **laid["common"]).path
+    made = combine_runs([*three[:2], other], output_path=place / "runs")
+    assert any("different policies: medium, minimal" in n for n in made.results["notices"])
+
+
 def test_runs_of_different_rows_are_refused(place, three):
     rows = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
     laid = lay_out(place, 7, 3, kinds=("judged",), n=40)

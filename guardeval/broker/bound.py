@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from guardeval.broker.counters import Estimate
@@ -14,7 +15,7 @@ from guardeval.data import Usage
 if TYPE_CHECKING:
     from guardeval.broker.broker import Broker
 
-__all__ = ["Bound", "SampleAsker", "usage_of"]
+__all__ = ["Bound", "SampleAsker", "total", "usage_of"]
 
 _N = TypeVar("_N", int, float)
 
@@ -102,7 +103,8 @@ class SampleAsker:
 
     def usage(self) -> Usage:
         """Sums over the exchanges; a sum of which a part is unknown is None."""
-        return usage_of(self.exchanges)
+        usage = usage_of(self.exchanges)
+        return usage if self._bound.traits.timed else replace(usage, latency=None)
 
 
 def usage_of(exchanges: Sequence[Exchange]) -> Usage:
@@ -118,6 +120,16 @@ def usage_of(exchanges: Sequence[Exchange]) -> Usage:
         _sum(e.completion.tokens_out for e in exchanges),
         _sum(e.cost for e in exchanges),
     )
+
+
+def total(usages: Sequence[Usage | None]) -> Usage:
+    """Sums over what several took; a sum of which a part is unknown is None."""
+    known = [u for u in usages if u is not None]
+    counted = (sum(u.requests for u in known), sum(u.cached for u in known))
+    if len(known) < len(usages):
+        return Usage(*counted)
+    sums = (_sum(getattr(u, name) for u in known) for name in ("latency", "tokens_in", "tokens_out", "cost"))
+    return Usage(*counted, *sums)
 
 
 def _sum(values: Iterable[_N | None]) -> _N | None:

@@ -26,7 +26,11 @@ def configure(parser: Parser) -> None:
     add("--share", metavar="X", help="with --fit: share of the prompts to fit on; the vote is on the others (0.5)")
     add("--seed", metavar="N", help="with --fit: of the split (0)")
     add("--grid", action="store_true", help="all votes and cascades side by side; no run is written")
-    add("--output", metavar="FILE", help="with --grid: write it there, too: .md, .json or .svg (F1 against latency and cost)")
+    add(
+        "--output",
+        metavar="FILE",
+        help="with --grid: write it there, too: .md, .json, or .svg (a picture a front: FILE_latency.svg, FILE_cost.svg)",
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -46,7 +50,7 @@ def execute(args: argparse.Namespace) -> int:
     done = combine_runs(args.runs, args.solver, options, output_path=args.output_path, task=args.task, samples=samples)
     print_results(done.results)
     print(f"run folder: {done.path}")
-    return 3 if any(t["outcomes"]["failed"] for t in done.results["results"].values()) else 0
+    return 3 if done.never_heard else 0
 
 
 def _check_flags(args: argparse.Namespace, options: dict[str, Any]) -> None:

@@ -242,7 +242,9 @@ def _others(metrics: Mapping[str, Any]) -> Table | None:
         known = known or metric.startswith(("policy_", _IN_CATEGORY))
         if not comma or known or _accompanies(metric, accounting, metrics) or metric == "policies_scored":
             continue
-        rows.append((metric, accounting, cell(metrics, metric, accounting, n=True)))
+        counted = metric in METRICS and METRICS[metric].unit in ("samples", "policies") and number(metrics[key]) != "n/a"
+        text = f"{metrics[key]:,.0f}" if counted else cell(metrics, metric, accounting, n=True)
+        rows.append((metric, accounting, text))
     return Table("further metrics", ("metric", "accounting", "value"), tuple(rows)) if rows else None
 
 

@@ -216,3 +216,22 @@ def test_every_real_recording_gives_each_row_its_own_answer(shared_data):
             rows = [json.loads(line) for line in f]
         requests = [a_request(row["prompt"], i, raw=True) for i, row in enumerate(rows)]
         assert [c.text for c in model.generate_batch(requests)] == [row["predict"] for row in rows]
+
+
+def test_how_fast_a_file_is_read_is_no_latency(tmp_path):
+    import guardeval
+
+    run = guardeval.run(
+        task="wildguard", data="sample", model="embedded/word", solver="multistep", output_path=str(tmp_path), no_cache=True
+    )
+    assert run.results["results"]["wildguard"]["latency_p50,none"] > 0
+    again = guardeval.run(
+        task="wildguard",
+        data="sample",
+        model=f"replay/{run.path}",
+        solver="multistep",
+        output_path=str(tmp_path),
+        no_cache=True,
+    )
+    latency = again.results["results"]["wildguard"]["latency_p50,none"]
+    assert latency != latency  # unknown

@@ -100,7 +100,13 @@ def test_weights_want_a_weighted_vote():
     with pytest.raises(ConfigError, match="goes with vote=weighted"):
         Ensemble(weights="w.json")
     with pytest.raises(ConfigError, match="no such file"):
-        Ensemble(vote="weighted", weights="none.json").check(["a"])
+        Ensemble(vote="weighted", weights="none.json").check(["a", "b"])
+
+
+@pytest.mark.parametrize("solver", [Ensemble(), Cascade()])
+def test_one_model_alone_is_nothing_to_combine(solver):
+    with pytest.raises(ConfigError, match="two models or more are wanted"):
+        solver.check(["a"])
 
 
 async def test_a_panel_given_to_a_solver_that_asks_one_model_says_which_solvers_combine():
