@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from guardeval.errors import GuardevalError
+from guardeval.mining_report import hard_against_rest, hard_table
 from guardeval.programme.catalogue import catalogue
 from guardeval.programme.definitions import Experiment, Reference
 from guardeval.programme.findings import Findings
@@ -82,6 +83,10 @@ def _members_on_hard(experiment: Experiment, bench: Workbench, found: Findings, 
     columns = ("member", "accuracy, hard", "F1, hard", "accuracy, rest", "F1, rest")
     note = "the members scored here had a part in the mining, which makes the hard samples harder for them than for others"
     found.tables.append(Table(f"{task}: members on the hard samples and on the rest", columns, tuple(rows), (note,)))
+    members = {held.name: held.judged for held in bench.members(experiment.mine.members, task)}
+    if len(members) >= 3:
+        title = f"{task}: each member on the hard part that the others mine without it, and on the rest"
+        found.tables.append(hard_table(title, hard_against_rest(members, experiment.mine.top)))
 
 
 # ---- 28: the best of several, chosen on one half ----

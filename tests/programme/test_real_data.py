@@ -48,3 +48,6 @@ def test_the_replay_set_on_recorded_benchmarks(home, shared_data):
     assert {m.task for m in best} == {"aegis", "xstest_response"}
     assert all(m.about == "expected of wildguard, not of this benchmark" for m in best)
     assert len(json.loads((home / "experiments" / "hard_samples_aegis.json").read_bytes())) == math.ceil(0.2 * 359)
+    without = {t.title.partition(":")[0]: t for t in done.findings[1].tables if "without it" in t.title}
+    for task in ("aegis", "xstest_response"):  # three rows a member: hard, rest, their difference
+        assert [row[1] for row in without[task].rows] == ["hard", "rest", "hard - rest"] * 3
