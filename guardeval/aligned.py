@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from guardeval.data import Judged
 from guardeval.errors import DataError
 from guardeval.runs import TaskRecord
+from guardeval.side_by_side import check_same_sample, joined
 
 __all__ = ["Aligned", "align"]
 
@@ -28,29 +29,14 @@ class Aligned:
     def __iter__(self) -> Iterator[tuple[tuple[Judged, ...], int]]:
         self.left_out = [0] * len(self.records)
         streams = [_in_order(record, name) for record, name in zip(self.records, self.names, strict=True)]
-        heads: list[Line | None] = [next(s, None) for s in streams]
-        while all(h is not None for h in heads):
-            lines = [h for h in heads if h is not None]
-            last = max(judged.sample.index for judged, _ in lines)
-            behind = [i for i, (judged, _) in enumerate(lines) if judged.sample.index < last]
-            if not behind:
-                self._check(lines)
-                yield tuple(judged for judged, _ in lines), lines[0][1]
-            for i in behind or range(len(streams)):
-                self.left_out[i] += bool(behind)
-                heads[i] = next(streams[i], None)
-        for i, (head, stream) in enumerate(zip(heads, streams, strict=True)):
-            self.left_out[i] += (head is not None) + sum(1 for _ in stream)
-
-    def _check(self, lines: Sequence[Line]) -> None:
-        (first, cluster), *others = lines
-        for (other, its), name in zip(others, self.names[1:], strict=True):
-            what = _difference(first, other) or ("prompt" if its != cluster else None)
-            if what is not None:
-                raise DataError(
-                    f"runs {self.names[0]!r} and {name!r} disagree on the {what} of row {first.sample.index} "
-                    f"({first.sample.id!r}, {other.sample.id!r}): they did not run on the same data"
-                )
+        for lines in joined(streams, lambda line: line[0].sample.index):
+            held = [line for line in lines if line is not None]
+            if len(held) < len(lines):
+                for i, line in enumerate(lines):
+                    self.left_out[i] += line is not None
+                continue
+            check_same_sample(self.names, held[0][0].sample.index, [_facts(line) for line in held])
+            yield tuple(judged for judged, _ in held), held[0][1]
 
 
 def align(records: Sequence[TaskRecord], names: Sequence[str]) -> Aligned:
@@ -61,11 +47,9 @@ def align(records: Sequence[TaskRecord], names: Sequence[str]) -> Aligned:
     return Aligned(records, names)
 
 
-def _difference(one: Judged, other: Judged) -> str | None:
-    if one.sample.id != other.sample.id:
-        return "id"
-    target = one.verdict.target
-    return "gold label" if one.sample.labels.get(target) != other.sample.labels.get(target) else None
+def _facts(line: Line) -> tuple[str, bool | None, int]:
+    judged, cluster = line
+    return judged.sample.id, judged.sample.labels.get(judged.verdict.target), cluster
 
 
 def _in_order(record: TaskRecord, name: str) -> Iterator[Line]:

@@ -23,6 +23,7 @@ from guardeval.run_facts import head_of, shared_tasks, task_facts
 from guardeval.run_names import run_names
 from guardeval.runs import StoredRun, TaskRecord, open_run
 from guardeval.sample_lines import judged_from_line
+from guardeval.side_by_side import check_same_sample, joined
 
 __all__ = ["BATCH", "Batch", "Found", "Place", "Source", "batches_of", "open_runs"]
 
@@ -212,28 +213,13 @@ class _Runs(_OfRuns):
 
     def _side_by_side(self) -> Iterator[list[_Head]]:
         self.left_out = 0
-        streams = [_heads(r) for r in self._records]
-        heads: list[_Head | None] = [next(s, None) for s in streams]
-        while any(h is not None for h in heads):
-            row = min(h.index for h in heads if h is not None)
-            there = [h for h in heads if h is not None and h.index == row]
-            if len(there) == len(heads):
-                self._check_same(there)
-                yield there
-            else:
+        for heads in joined([_heads(r) for r in self._records], lambda head: head.index):
+            there = [h for h in heads if h is not None]
+            if len(there) < len(heads):
                 self.left_out += 1
-            heads = [h if h is None or h.index != row else next(s, None) for h, s in zip(heads, streams, strict=True)]
-
-    def _check_same(self, heads: Sequence[_Head]) -> None:
-        first = heads[0]
-        for name, head in zip(self.members[1:], heads[1:], strict=True):
-            for what in ("id", "cluster", "gold"):
-                if getattr(first, what) != getattr(head, what):
-                    shown = {"id": "id", "cluster": "prompt", "gold": "gold label"}[what]
-                    raise DataError(
-                        f"runs {self.members[0]!r} and {name!r} disagree on the {shown} of row {first.index} (sample "
-                        f"{first.id!r}): they did not run on the same data"
-                    )
+                continue
+            check_same_sample(self.members, there[0].index, [(h.id, h.gold, h.cluster) for h in there])
+            yield there
 
     def found(self, place: Place) -> Found:
         assert isinstance(place, bytes)  # noqa: S101  # as batches() gave it

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-__all__ = ["header", "patiently"]
+__all__ = ["header", "open_shared", "patiently"]
 
 _PAUSE = 0.02  # seconds between two tries
 
@@ -38,3 +41,32 @@ def header(db: sqlite3.Connection) -> tuple[int, int, int]:
     finally:
         db.execute("ROLLBACK")
     return application, schema, tables
+
+
+def open_shared(
+    path: Path,
+    tables: str,
+    application: int,
+    schema: int,
+    check: Callable[[sqlite3.Connection, Path], None],
+    *,
+    patience: float,
+    pragmas: Sequence[str],
+    any_thread: bool = False,
+) -> sqlite3.Connection:
+    """A file of ours, made where it is not there, for this user's eyes only: what lies in it may quote what was judged.
+
+    ``check`` raises for a file of somebody else, before anything is changed in it; ``patience``: seconds to wait for others.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    db = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=not any_thread)
+    try:
+        check(db, path)
+        patiently(db, "PRAGMA journal_mode=WAL", patience)
+        for pragma in pragmas:
+            db.execute(f"PRAGMA {pragma}")
+        db.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA application_id={application}; PRAGMA user_version={schema}; COMMIT")
+    except BaseException:
+        db.close()
+        raise
+    return db

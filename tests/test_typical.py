@@ -113,7 +113,8 @@ def test_words_of_hostile_texts_hold_letters_and_digits_only(text):
 
 @given(st.lists(st.tuples(st.text(max_size=60), st.booleans()), max_size=20))
 def test_any_text_is_taken(rows):
-    split([t for t, _ in rows], [g for _, g in rows], at_least=1)
+    found = split([t for t, _ in rows], [g for _, g in rows], at_least=1)
+    assert all(0 <= t.in_group <= t.group and 0 <= t.in_rest <= t.rest for t in found)
 
 
 def test_no_groups_and_masks_of_another_length_are_refused():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.errors import ConfigError
-from guardeval.sqlite_files import header, patiently
+from guardeval.sqlite_files import header, open_shared
 
 __all__ = ["Cache", "clear", "default_cache_path", "info"]
 
@@ -158,21 +158,9 @@ def clear(path: Path) -> int:
 
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # answers may quote what was judged: the user's eyes only
-    db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-    try:
-        _refuse_foreign(db, path)
-        patiently(db, "PRAGMA journal_mode=WAL", _PATIENCE)
-        db.execute("PRAGMA synchronous=NORMAL")  # a power cut may lose the last answers, never the file
-        db.execute("PRAGMA cache_size=-16000")
-        db.execute("PRAGMA wal_autocheckpoint=4000")
-        db.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id={_APPLICATION}; PRAGMA user_version={SCHEMA}; COMMIT"
-        )
-    except BaseException:
-        db.close()
-        raise
-    return db
+    # a power cut may lose the last answers, never the file
+    pragmas = ("synchronous=NORMAL", "cache_size=-16000", "wal_autocheckpoint=4000")
+    return open_shared(path, _TABLES, _APPLICATION, SCHEMA, _refuse_foreign, patience=_PATIENCE, pragmas=pragmas)
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:

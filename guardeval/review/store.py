@@ -18,7 +18,7 @@ from typing import Any
 
 from guardeval.errors import ConfigError, DataError
 from guardeval.review.marks import Field, Marks
-from guardeval.sqlite_files import header, patiently
+from guardeval.sqlite_files import header, open_shared
 
 __all__ = ["REVIEWS_FILE", "Member", "Store", "Undone"]
 
@@ -261,20 +261,8 @@ class Store:
 def _open(path: Path) -> sqlite3.Connection:
     if not path.parent.is_dir():
         raise ConfigError(f"--db {path}: there is no folder {path.parent}; make it, or name another file")
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # comments may quote what was judged: the user's eyes only
-    db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-    try:
-        _check_ours(db, path)
-        patiently(db, "PRAGMA journal_mode=WAL", _PATIENCE)
-        db.execute("PRAGMA synchronous=FULL")  # a person's work: kept through a power cut, too
-        db.execute("PRAGMA trusted_schema=OFF")
-        db.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id={_APPLICATION}; PRAGMA user_version={SCHEMA}; COMMIT"
-        )
-    except BaseException:
-        db.close()
-        raise
-    return db
+    pragmas = ("synchronous=FULL", "trusted_schema=OFF")  # a person's work: kept through a power cut, too
+    return open_shared(path, _TABLES, _APPLICATION, SCHEMA, _check_ours, patience=_PATIENCE, pragmas=pragmas, any_thread=True)
 
 
 def _check_ours(db: sqlite3.Connection, path: Path) -> None:

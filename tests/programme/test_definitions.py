@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from guardeval.contracts import Solver
 from guardeval.errors import ConfigError
 from guardeval.programme.by_hand import commands
 from guardeval.programme.catalogue import catalogue, find, read_experiment, select
@@ -28,7 +29,7 @@ def test_every_solver_and_option_of_an_arm_exists():
     registry = Registry()
     for experiment in catalogue().values():
         for arm in experiment.run:
-            registry.build("solvers", arm.solver, arm.solver_args)
+            assert isinstance(registry.build("solvers", arm.solver, arm.solver_args), Solver)
 
 
 @pytest.mark.parametrize(

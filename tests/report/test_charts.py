@@ -71,7 +71,7 @@ def test_any_name_is_text_and_no_more(name):
 
 def test_no_rows_make_an_empty_picture():
     for svg in (interval_chart([]), heat_chart([], [], []), pareto_chart([], "s", "F1")):
-        ET.fromstring(svg.encode())
+        assert ET.fromstring(svg.encode()).tag == SVG + "svg"
 
 
 def test_values_that_are_no_table_are_refused():

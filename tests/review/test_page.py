@@ -91,6 +91,7 @@ def test_a_review_goes_on_where_it_stopped(chromium_page, run_folder, serve):
     page = open_page(chromium_page, serve(run_folder, samples=None))
     wait_for(page, "sample 3 of 6", "#place")
     wait_for(page, "3 of 6 reviewed")
+    assert "sample 3 of 6" in page.locator("#place").inner_text()
 
 
 def test_two_reviewers_at_once_and_two_tabs_of_one(chromium, run_folder, serve):
