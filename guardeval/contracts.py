@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -353,13 +353,22 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Trainer(Protocol):
-    """Rows → a model folder (``guardeval-model.yaml`` beside the weights), whose path it returns."""
+    """Rows → a model folder (``guardeval-model.yaml`` beside the weights), whose path it returns.
 
-    def train(self, rows: Iterator[Sample], out: Path) -> Path: ...
+    ``takes``, a class attribute, names the kinds of rows it reads: ``samples`` (where there is none), ``traces``, ``pairs``
+    (:mod:`guardeval.training_rows`); the latter two come as a :class:`~guardeval.training_rows.TrainingFile`. One that can
+    be interrupted goes on where it was when the same command is given again. May have ``plan(rows) -> Mapping``: what
+    ``--dry_run`` prints, found without weights.
+    """
+
+    def train(self, rows: Iterable[Any], out: Path) -> Path: ...
 
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """A model folder → a smaller or faster one."""
+    """A model folder → a smaller or faster one in ``out``, whose path it returns.
+
+    It writes weights and card; the check on the same samples before and after is the command's.
+    """
 
     def optimize(self, folder: Path, out: Path) -> Path: ...

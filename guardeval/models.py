@@ -36,6 +36,7 @@ def build_model(spec: ModelSpec, registry: Registry) -> Model | BatchModel:
     folder = Path(name).expanduser()
     if (folder / MODEL_FILE).is_file():
         card = read_model_folder(folder)
+        _check_usable(folder, card)
         backend, args = str(card["backend"]), {**dict(card.get("options") or {}), **args, "model": str(folder)}
     elif name.startswith((".", "/", "~")):
         raise ConfigError(f"--model {name}: no {MODEL_FILE} in it; a model folder is what `guardeval train` writes")
@@ -50,6 +51,16 @@ def build_model(spec: ModelSpec, registry: Registry) -> Model | BatchModel:
     if not any(callable(getattr(cls, name, None)) for name in ("generate", "generate_batch")):  # isinstance would read identity
         raise PluginError(f"model {backend!r} ({cls.__module__}:{cls.__qualname__}) has neither generate nor generate_batch")
     return model
+
+
+def _check_usable(folder: Path, card: Mapping[str, Any]) -> None:
+    """Raises :class:`ConfigError` for a model that its own check refused."""
+    if card.get("usable", True) is not True:
+        why = (card.get("check") or {}).get("verdict") or "its check refused it"
+        raise ConfigError(
+            f"{folder}: is marked as not usable: {why}. Make it again with other options, or, to use it all the same, set "
+            f"`usable: true` in {folder / MODEL_FILE}"
+        )
 
 
 def _split(name: str) -> tuple[str, str, str]:

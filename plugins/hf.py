@@ -1,6 +1,6 @@
 """Local models through transformers: ``hf/REPO_OR_FOLDER``. Extra: ``hf``.
 
-What prompts share is computed once and kept for the batches to come (:mod:`~guardeval.plugins.hf_prefix`); answers stop
+What prompts share is computed once and kept for the batches to come (:mod:`~guardeval.causal.prefix`); answers stop
 as soon as their closing block is complete. Models whose attention that does not cover go through ``generate``. In
 float32 the text is the same either way; in 16-bit types it varies with the batch, as it does with any batch size.
 """
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from guardeval.causal.source import Source, digest, find, find_adapter
 from guardeval.contracts import Completion, Request, Traits
 from guardeval.errors import needs_extra
-from guardeval.plugins.hf_source import Source, digest, find, find_adapter
 
 if TYPE_CHECKING:
-    from guardeval.plugins.hf_engine import Engine
+    from guardeval.causal.engine import Engine
 
 __all__ = ["HF"]
 
@@ -102,7 +102,7 @@ class HF:
 
     @cached_property
     def _placed(self) -> tuple[str, str]:
-        from guardeval.plugins.hf_loading import pick_device, pick_dtype
+        from guardeval.causal.loading import pick_device, pick_dtype
 
         device = pick_device(self.device)
         return device, pick_dtype(self.dtype, device)
@@ -112,8 +112,8 @@ class HF:
         with needs_extra("hf"):
             import torch  # noqa: F401  named here, so that a missing package is told as such
             import transformers  # noqa: F401
-        from guardeval.plugins.hf_engine import Engine
-        from guardeval.plugins.hf_loading import load
+        from guardeval.causal.engine import Engine
+        from guardeval.causal.loading import load
 
         device, dtype = self._placed
         loaded = load(

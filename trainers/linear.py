@@ -1,4 +1,4 @@
-"""``guardeval train linear``: a small linear guard from labelled prompts, as ships as ``embedded``. Extra: ``train``.
+"""``guardeval train linear``: a small linear guard from labelled prompts, as ships as ``embedded``. Extra: ``linear``.
 
 Equal rows, in any order and on any number of threads, give equal bytes with the same scikit-learn and scipy.
 """

@@ -64,7 +64,7 @@ def _found(texts: Sequence[str], kinds: Sequence[int | str], bits: int) -> Featu
 
 
 def _matrix(found: Features, texts: int, bits: int) -> csr_array:
-    with needs_extra("train"):
+    with needs_extra("linear"):
         from scipy.sparse import csr_array
 
     return csr_array((found.weight, (found.doc, found.bucket)), shape=(texts, 1 << bits))
@@ -90,7 +90,7 @@ def _rows(matrix: csr_array, norms: NDArray[np.int8]) -> csr_array:
 
 def _logistic(rows: csr_array, labels: NDArray[np.bool_], strength: float, balanced: bool = False) -> tuple[_Float, float]:
     """Weights of all columns and the bias; columns that no row has get 0."""
-    with needs_extra("train"):
+    with needs_extra("linear"):
         from sklearn.linear_model import LogisticRegression
 
     used = np.unique(rows.indices)

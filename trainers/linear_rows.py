@@ -152,7 +152,7 @@ def _folds(
     keys: Sequence[bytes], where: NDArray[np.int64], runs: NDArray[np.uint64], folds: int, seed: int
 ) -> NDArray[np.int64]:
     """A fold per text; texts linked by near-duplicates share one, so that no fold is judged by what it copies."""
-    with needs_extra("train"):
+    with needs_extra("linear"):
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 

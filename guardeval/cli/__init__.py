@@ -31,7 +31,7 @@ COMMANDS = {
     "review": "a local page to go through samples of a run one by one; what reviewers found",
     "data": "the rows behind a task: show, check, pull",
     "models": "models that can be run at once: list",
-    "train": "make a guard from rows: linear",
+    "train": "make a guard from rows: linear, rsft, hs_dpo, distill",
     "cache": "the cache of answers: info, clear",
     "validate": "check tasks and installed plugins",
     "doctor": "this installation: packages, extras, keys, plugins, the cache",

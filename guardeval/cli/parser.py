@@ -30,10 +30,11 @@ def parse(command: str, summary: str, configure: Callable[[Parser], None], words
     parser.add_argument("-h", "--help", action="store_true", help="show this and stop")
     configure(parser)
     words = [_snake(w) for w in words]
+    rewrite = parser.get_default("rewrite")
     if "-h" in words or "--help" in words:
         print(parser.format_help())
         return None
-    parsed, unknown = parser.parse_known_args(words)
+    parsed, unknown = parser.parse_known_args(rewrite(words) if rewrite else words)
     if unknown:
         flag = unknown[0].partition("=")[0]
         raise ConfigError(f"guardeval {command}: unknown argument {unknown[0]!r}{did_you_mean(flag, parser.flags())}")

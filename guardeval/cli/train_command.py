@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardeval.cli.parser import Parser, add_include_path, whole_number
+from guardeval.cli.plugin_flags import as_options, has_option
+from guardeval.errors import ConfigError
 from guardeval.registry import Registry
 
 if TYPE_CHECKING:
@@ -19,26 +22,64 @@ __all__ = ["configure", "execute"]
 
 
 def configure(parser: Parser) -> None:
-    parser.add_argument("trainer", metavar="TRAINER", help="linear, or any `guardeval list trainers` shows")
+    parser.epilog = "every option of the trainer is a flag, too: `guardeval show TRAINER` lists them"
+    parser.add_argument("trainer", metavar="TRAINER", help="linear, rsft, hs_dpo, distill: any `guardeval list trainers` shows")
     parser.add_argument(
         "--task", "--tasks", "-t", default="guardreasoner_train", metavar="T", help="training task (guardreasoner_train)"
     )
-    parser.add_argument("--data", default="hub", metavar="D", help="hub, sample, or a path to rows (hub)")
+    what = "hub, sample, a path to rows, or a training file: traces or pairs (hub)"
+    parser.add_argument("--data", default="hub", metavar="D", help=what)
     parser.add_argument("--out", "-o", metavar="DIR", required=True, help="the model folder to write")
     parser.add_argument("-T", dest="options", action="append", default=[], metavar="K=V", help="option of the trainer")
     parser.add_argument("--limit", metavar="N", help="a seeded, stratified subset of N rows")
-    parser.add_argument("--seed", default="0", metavar="N", help="of subsets (0)")
+    parser.add_argument("--seed", metavar="N", help="of subsets, and of the trainer (0)")
+    parser.add_argument("--dry_run", action="store_true", help="what would be trained: steps, memory; loads no weights")
     add_include_path(parser)
+    parser.set_defaults(rewrite=partial(as_options, parser=parser, kind="trainers", short="-T"))
 
 
 def execute(args: argparse.Namespace) -> int:
     from guardeval.registry import parse_options
+
+    options = parse_options(args.options, "-T")
+    registry = Registry()
+    if args.seed is not None and has_option(registry.load("trainers", args.trainer), "seed"):
+        options = {"seed": args.seed, **options}
+    trainer = registry.build("trainers", args.trainer, options)
+    rows = _rows(args, tuple(getattr(trainer, "takes", ("samples",))))
+    if args.dry_run:
+        return _dry_run(trainer, args.trainer, rows)
+    folder = trainer.train(rows, Path(args.out))
+    print(f"model folder: {folder}\nuse it with: guardeval run --task wildguard --model {_as_argument(folder)}")
+    return 0
+
+
+def _rows(args: argparse.Namespace, takes: tuple[str, ...]) -> Iterable[Any]:
+    """What the trainer reads: a training file as it is, or as samples; else the rows of tasks."""
+    from guardeval.training_rows import is_training_file, read_training_file
+
+    path = Path(args.data).expanduser()
+    if is_training_file(path):
+        found = read_training_file(path)
+        if found.kind in takes:
+            return found
+        if found.kind == "traces" and "samples" in takes:
+            return list(found.samples())
+        raise ConfigError(f"guardeval train {args.trainer}: {path} holds {found.kind}, and it takes {', '.join(takes)}")
+    if "samples" not in takes:
+        raise ConfigError(
+            f"guardeval train {args.trainer}: --data {args.data}: a file of {' or '.join(takes)} is wanted; `guardeval traces` "
+            "and `guardeval prepare` write them"
+        )
+    return _task_rows(args)
+
+
+def _task_rows(args: argparse.Namespace) -> Iterable[Sample]:
     from guardeval.task import TaskIndex
 
-    trainer = Registry().build("trainers", args.trainer, parse_options(args.options, "-T"))
     tasks = TaskIndex(args.include_path).select(args.task).tasks
     limit = whole_number(args.limit, "guardeval train: --limit", least=1) if args.limit else None
-    seed = whole_number(args.seed, "guardeval train: --seed")
+    seed = whole_number(args.seed or "0", "guardeval train: --seed")
     rows = [task.open(args.data, limit=limit, seed=seed) for task in tasks]
     for task, found in zip(tasks, rows, strict=True):
         if found.notice:
@@ -46,14 +87,23 @@ def execute(args: argparse.Namespace) -> int:
         if not task.training:
             print(f"note: {task.name} is no training split: a guard trained on it cannot be measured on it", file=sys.stderr)
     # one task's rows go as they are: they can say what file they came from
-    folder = trainer.train(rows[0] if len(rows) == 1 else _chain(rows), Path(args.out))
-    print(f"model folder: {folder}\nuse it with: guardeval run --task wildguard --model {_as_argument(folder)}")
-    return 0
+    return rows[0] if len(rows) == 1 else _chain(rows)
 
 
 def _chain(rows: list[Any]) -> Iterator[Sample]:
     for found in rows:
         yield from found
+
+
+def _dry_run(trainer: Any, name: str, rows: Iterable[Any]) -> int:
+    from guardeval.report.tables import Table
+    from guardeval.report.terminal import print_table
+
+    if not callable(getattr(trainer, "plan", None)):
+        raise ConfigError(f"guardeval train {name}: --dry_run: this trainer foresees nothing; leave the flag out")
+    planned = trainer.plan(rows)
+    print_table(Table(f"{name}: what would be trained", ("", ""), tuple((k, str(v)) for k, v in planned.items())))
+    return 0
 
 
 def _as_argument(folder: Path) -> str:

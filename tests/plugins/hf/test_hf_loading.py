@@ -17,10 +17,10 @@ import pytest
 import torch
 import transformers
 
+from guardeval.causal.engine import halving
 from guardeval.contracts import Prompt, Request, Sampling
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable
 from guardeval.plugins.hf import HF
-from guardeval.plugins.hf_engine import halving
 from guardeval.testing import a_case
 
 Folder = Callable[[str], Path]
@@ -219,7 +219,7 @@ def hub(model_folder: Folder) -> Iterator[str]:
 FIND = """
 import json, sys
 from guardeval.errors import ModelUnusable
-from guardeval.plugins.hf_source import find
+from guardeval.causal.source import find
 for name, revision in json.loads(sys.argv[1]):
     try:
         print(find(name, revision).content)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guardeval.causal.tokens import Codec
 from guardeval.contracts import Frame, Prompt, Turn
 from guardeval.errors import ModelUnusable
-from guardeval.plugins.hf_tokens import Codec
 
 SPECIAL = ["<pad>", "<eos>", "<s>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
 TRIMMING = (

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from guardeval.plugins.hf_batch import SharedBatch, switched
-from guardeval.plugins.hf_loading import is_out_of_memory
-from guardeval.plugins.hf_prefix import Prefixes
+from guardeval.causal.batch import SharedBatch, switched
+from guardeval.causal.loading import is_out_of_memory
+from guardeval.causal.prefix import Prefixes
 
 __all__ = ["why_plain"]
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel, StoppingCriteria
 
-from guardeval.plugins.hf_answer import Answer
-from guardeval.plugins.hf_batch import SharedBatch, switched
-from guardeval.plugins.hf_prefix import Layers, Prefixes, shared_length
-from guardeval.plugins.hf_tokens import Encoded
+from guardeval.causal.answer import Answer
+from guardeval.causal.batch import SharedBatch, switched
+from guardeval.causal.prefix import Layers, Prefixes, shared_length
+from guardeval.causal.tokens import Encoded
 
 __all__ = ["Row", "decode_plain", "decode_shared", "pick"]
 

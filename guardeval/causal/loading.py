@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guardeval.causal.source import Source
 from guardeval.errors import ModelUnusable, PluginError, needs_extra
-from guardeval.plugins.hf_source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

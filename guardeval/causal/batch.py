@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from guardeval.plugins.hf_prefix import ATTENTION, Group, Layers, OwnKeys, attending
+from guardeval.causal.prefix import ATTENTION, Group, Layers, OwnKeys, attending
 
 __all__ = ["SharedBatch", "switched"]
 

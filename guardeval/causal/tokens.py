@@ -15,9 +15,9 @@ from functools import lru_cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
+from guardeval.causal.answer import THINK_OPEN, is_thinking
 from guardeval.contracts import Frame, Prompt, Turn
 from guardeval.errors import ModelUnusable
-from guardeval.plugins.hf_answer import THINK_OPEN, is_thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

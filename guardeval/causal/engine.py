@@ -8,14 +8,14 @@ from typing import TypeVar
 
 import torch
 
+from guardeval.causal.answer import Answer
+from guardeval.causal.decode import Row, decode_plain, decode_shared
+from guardeval.causal.loading import Loaded, is_out_of_memory
+from guardeval.causal.prefix import Prefixes
+from guardeval.causal.support import why_plain
+from guardeval.causal.tokens import Codec, Encoded
 from guardeval.contracts import Completion, Request
 from guardeval.errors import ModelError
-from guardeval.plugins.hf_answer import Answer
-from guardeval.plugins.hf_decode import Row, decode_plain, decode_shared
-from guardeval.plugins.hf_loading import Loaded, is_out_of_memory
-from guardeval.plugins.hf_prefix import Prefixes
-from guardeval.plugins.hf_support import why_plain
-from guardeval.plugins.hf_tokens import Codec, Encoded
 
 __all__ = ["Engine", "halving"]
 

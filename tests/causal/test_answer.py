@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardeval.causal.answer import Answer, closes
 from guardeval.contracts import Completion, Finish, Prompt, Request, Sampling
-from guardeval.plugins.hf_answer import Answer, closes
 from guardeval.testing import a_case
 
 END = 256
