@@ -11,13 +11,13 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from guardeval.contracts import Case, Solver
+from guardeval.contracts import Case, Completion, Request, Solver, Traits
 from guardeval.data import Judged, Outcome, Sample, Step, Target, Verdict
-from guardeval.errors import ConfigError, DataError
+from guardeval.errors import ConfigError, DataError, GuardevalError
 from guardeval.policies import PolicySet
 from guardeval.refusals import is_refusal
 from guardeval.training_rows import OWN, Trace
-from guardeval.training_text import answer_of, read_answer
+from guardeval.training_text import answer_of
 from guardeval.values import value
 
 __all__ = ["UNHINTED", "Apart", "Reason", "check_inner", "judged_of_apart", "steps_of", "trace_or_reason"]
@@ -90,8 +90,35 @@ def judged_of_apart(row: Mapping[str, Any], index: int) -> Judged:
 
 
 def check_inner(solver: Solver, target: Target, policies: PolicySet) -> None:
-    """Raises :class:`ConfigError` for a solver that asks more than once: its answers are no single text to train on."""
-    read_answer(solver, Case(Sample("0", 0, "", ""), target, policies), "")
+    """Raises :class:`ConfigError` for a solver that does not ask just once: its answers are no single text to train on."""
+    import asyncio
+
+    counting = _Counting()
+    try:
+        asyncio.run(solver.solve(Case(Sample("0", 0, "", ""), target, policies), counting))
+    except GuardevalError:
+        raise
+    except Exception as e:  # e.g. one that wants several models
+        raise ConfigError(f"solver {type(solver).__name__} cannot ask a single teacher ({e}); use multistep") from e
+    if counting.asked != 1:
+        raise ConfigError(
+            f"solver {type(solver).__name__} asks {counting.asked} questions a sample, so no single answer can be trained on; "
+            "use one that asks once: multistep, singlestep or fewshot_cot"
+        )
+
+
+class _Counting:
+    """An asker that answers nothing and counts."""
+
+    name = "traces"
+    traits = Traits()
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def generate(self, request: Request) -> Completion:
+        self.asked += 1
+        return Completion("")
 
 
 def steps_of(verdict: Verdict) -> tuple[Step, ...]:

@@ -129,8 +129,8 @@ def _plan(settings: Settings, allow_test: bool, registry: Registry | None) -> Pl
     if tests and not allow_test:
         raise ConfigError(
             f"guardeval traces: {', '.join(tests)}: no training task, so a guard trained on its rows cannot be measured on it "
-            "any more; training tasks are those of the tag guardeval_train, such as wildguard_train. --allow_test traces it all "
-            "the same, and marks every model that comes of it as contaminated"
+            "any more; training tasks are those of the tag guardeval_train, such as wildguard_train. --allow_test traces it "
+            "all the same, and marks every model that comes of it as contaminated"
         )
     for task in resolved.selection.tasks:
         check_inner(_inner(resolved), task.target, resolved.policies)

@@ -152,7 +152,7 @@ class OpenAI:
     def offline_line(self, name: str, request: Request) -> bytes:
         settings = self._settings(request.sampling, request.draw)
         body = {"model": self.model, "messages": sendable_messages(request.prompt), **settings}
-        return batch_line(name, _PATH.removeprefix("/v1") if self._is_azure else _PATH, body)
+        return batch_line(name, self._endpoint, body)
 
     async def submit(self, lines: Sequence[bytes], mark: str) -> str:
         import openai
@@ -161,7 +161,7 @@ class OpenAI:
             file = await self._client.files.create(file=(f"guardeval-{mark}.jsonl", b"".join(lines)), purpose="batch")
             batch = await self._client.batches.create(
                 input_file_id=file.id,
-                endpoint="/v1/chat/completions",
+                endpoint=cast(Any, self._endpoint),
                 completion_window="24h",
                 metadata={"guardeval": mark},
             )
@@ -200,6 +200,10 @@ class OpenAI:
                     raise self._error(e) from e
                 out.update(read_results(data, self._chat, requests, self._key[0]))
         return out
+
+    @property
+    def _endpoint(self) -> str:
+        return _PATH.removeprefix("/v1") if self._is_azure else _PATH
 
     async def _batch(self, submission: str) -> dict[str, Any]:
         import openai
