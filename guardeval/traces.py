@@ -106,15 +106,20 @@ def generate_traces(
     from guardeval.pipeline import run_plan
 
     out = Path(out).expanduser()
-    _check_writable(out)
     resolved = _plan(settings, allow_test, registry)
+    _check_writable(out, settings.data)
     paid: float | None = 0.0
     if batch:
         resolved, paid = _by_batch(resolved, tell)
     (run,) = run_plan(resolved, progress)
-    paid = None if paid is None else paid + run.counters.cost
-    made = _write(resolved, run, out, keep_wrong)
-    return replace(made, cost=paid)
+    return replace(_write(resolved, run, out, keep_wrong), cost=_paid(paid, resolved, run))
+
+
+def _paid(by_batch: float | None, resolved: Plan, run: Run) -> float | None:
+    """US dollars; None where answers were paid for and their price is not known."""
+    traits = resolved.parties[0].seats[0].model.traits
+    unknown = traits.remote and traits.price is None and run.counters.answered
+    return None if by_batch is None or unknown else by_batch + run.counters.cost
 
 
 def _plan(settings: Settings, allow_test: bool, registry: Registry | None) -> Plan:
@@ -163,18 +168,21 @@ def _by_batch(resolved: Plan, tell: Tell) -> tuple[Plan, float | None]:
     return replace(resolved, parties=(answered,)), offline.cost
 
 
-def _check_writable(out: Path) -> None:
+def _check_writable(out: Path, data: str) -> None:
     """Before anything is paid for."""
     from guardeval.rows import file_format
 
+    if out.is_dir():
+        raise ConfigError(f"{out}: is a folder; name a file in it with -o")
     if file_format(out) not in ("json", "jsonl"):
         raise ConfigError(f"{out}: traces are written as .json or .jsonl (also .gz); name such a file with -o")
+    if out.exists() and Path(data).expanduser().exists() and out.samefile(Path(data).expanduser()):
+        raise ConfigError(f"{out}: is what --data reads, and would be overwritten; name another file with -o")
     folder = out.parent
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        why = "is a folder" if out.is_dir() else "its folder is not there and cannot be made, or cannot be written"
-        raise ConfigError(f"{out}: {why}; name another file with -o")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"{out}: its folder is not there and cannot be made, or cannot be written; name another file with -o")
 
 
 def _write(resolved: Plan, run: Run, out: Path, keep_wrong: bool) -> TracesMade:
@@ -195,8 +203,7 @@ def _write(resolved: Plan, run: Run, out: Path, keep_wrong: bool) -> TracesMade:
 
     found = list(traces())
     beside = apart_path(out)
-    if apart or beside.exists():
-        _write_lines(beside, apart)
+    _write_lines(beside, apart)  # even if empty: that nothing was lost is worth knowing
     if found:
         write_training_file(out, found)
     elif run.status == "complete":

@@ -179,6 +179,12 @@ def test_the_money_limit_bounds_what_is_handed_in_by_what_it_may_cost_at_most(tm
     assert len(server.lines("batch2")) == 6 - handed_in
 
 
+def test_a_limit_that_pays_for_no_request_hands_nothing_in(traces, rows, server):
+    done = traces("--data", rows(*TEXTS), "--batch", "--max_cost", 0.00001)
+    assert done.code == 3, done.err
+    assert not server.batches
+
+
 def test_a_model_of_unknown_price_cannot_keep_a_money_limit(traces, rows, server):
     model = ("--model", "openai/mine", "-M", f"base_url={server.url}", "-M", "logprobs=false")
     done = traces("--data", rows(*TEXTS), "--batch", "--max_cost", 1, *model)

@@ -56,7 +56,7 @@ def test_answers_become_rows_in_source_order_with_gold_and_provenance(tmp_path, 
     assert about["tokens"] == 100
     assert about["cost"] == pytest.approx((1000 * 2.5 + 100 * 10) / 1e6)
     assert "contaminated_with" not in about
-    assert not (tmp_path / "traces.apart.jsonl").exists()
+    assert apart(tmp_path) == {}
 
 
 def test_a_hint_tells_the_label_after_the_text_and_none_does_not(traces, rows, server):
@@ -242,6 +242,13 @@ def test_the_embedded_guard_teaches_too_and_its_rows_say_that_it_read_no_hint(tm
     assert all(len(t.steps) == 3 for t in file)
 
 
+def test_what_a_model_of_unknown_price_cost_is_not_said_to_be_nothing(traces, rows, server):
+    model = ("--model", "openai_compatible/mine", "-M", f"base_url={server.url}")
+    done = traces("--data", rows(*PLAIN), *model)
+    assert done.code == 0, done.err
+    assert "n/a" in next(line for line in done.out.splitlines() if "paid now" in line)
+
+
 def test_a_file_of_which_nothing_is_left_is_told_and_what_was_paid_for_is_kept(tmp_path, traces, rows):
     done = traces("--data", rows(("REFUSE a", False), ("REFUSE b", True)))
     assert done.code == 2
@@ -261,6 +268,8 @@ def test_a_file_of_which_nothing_is_left_is_told_and_what_was_paid_for_is_kept(t
         (["-S", "temperature=-1"], "a number from 0 upwards"),
         (["--batch", "--no_cache"], "leave one out"),
         (["--batch", "--model", "embedded"], "no batch service"),
+        (["-o", "rows.jsonl"], "is what --data reads"),
+        (["-o", "."], "is a folder"),
         (["-o", "traces.csv"], ".json or .jsonl"),
         (["-o", "nowhere.json/x.json"], "name another file"),
         (["--data", "nothing.jsonl"], "nothing.jsonl"),
