@@ -75,7 +75,7 @@ class _Submitting:
             Budget.check(party.name, self.model.traits)
 
     async def run(self) -> Offline:
-        async with Broker(cache=self.cache, dry=True) as broker:
+        async with Broker(cache=self.cache, dry=True, listed=True) as broker:
             await foresee(self.plan, self.party, broker)
             self.requests = {key.hex(): request for key, request in broker.unsent.items()}
         if not self.requests:

@@ -107,6 +107,15 @@ class Flagged:
     rows: tuple[tuple[str, str], ...] = ()  # id, reason
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One policy: the share of positive traces that name it, and of how many rows it is gold, of those that settle it."""
+
+    named: Estimate
+    gold: int
+    settled: int
+
+
 @dataclass(frozen=True)
 class TraceQuality:
     """What :func:`check_traces` found; see :func:`guardeval.trace_tables.quality_tables`."""
@@ -127,7 +136,8 @@ class TraceQuality:
     repeats: Flagged | None  # share that nearly repeats an earlier trace; None where it was not measured
     repeats_missing: str  # … and why not
     largest_cluster: int
-    policies: Mapping[str, tuple[Estimate, int]]  # share of the positive traces that name it; gold rows of it
+    policies: Mapping[str, Named]
+    no_policy: Estimate  # share of the positive traces that names none
     teacher: Mapping[Target, Mapping[str, Any]]  # metrics of the scorer `classification`, by target
     apart: Mapping[str, int]
     apart_missing: bool
@@ -173,6 +183,7 @@ def check_traces(file: Path | str | TrainingFile, *, solver: str | None = None, 
         repeats_missing=missing,
         largest_cluster=largest,
         policies=_policies(traces, policy_set),
+        no_policy=rate(sum(t.label and not t.policies for t in traces), sum(t.label for t in traces)),
         teacher=_teacher(traces, apart),
         apart=Counter(reason for _, reason in apart),
         apart_missing=apart_missing,
@@ -253,13 +264,13 @@ def _repeats(traces: Sequence[Trace]) -> tuple[Flagged | None, str, int]:
     return Flagged(rate(len(again), len(traces)), tuple(again)), "", max(Counter(found).values())
 
 
-def _policies(traces: Sequence[Trace], policies: PolicySet) -> dict[str, tuple[Estimate, int]]:
+def _policies(traces: Sequence[Trace], policies: PolicySet) -> dict[str, Named]:
     positive = [t for t in traces if t.label]
     named = Counter(p for t in positive for p in t.policies)
     gold = Counter(p for t in traces for p in t.sample.policies)
+    settled = Counter(p for t in traces for p in t.sample.known_policies)
     names = dict.fromkeys([*policies.names, *sorted(set(named) | set(gold))])
-    out = {name: (rate(named[name], len(positive)), gold[name]) for name in names}
-    return {**out, "none named": (rate(sum(not t.policies for t in positive), len(positive)), 0)}
+    return {name: Named(rate(named[name], len(positive)), gold[name], settled[name]) for name in names}
 
 
 def _apart(path: Path) -> tuple[list[tuple[Judged, str]], bool]:

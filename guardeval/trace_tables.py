@@ -12,7 +12,7 @@ from guardeval.trace_check import LEAKS, NEAR, Flagged, Length, TraceQuality
 
 __all__ = ["quality_markdown", "quality_tables"]
 
-_SHOWN = 10  # rows named in a table
+_SHOWN = 5  # rows named in a table
 _TEACHER = ("accuracy", "f1", "precision", "recall", "overflagging")
 
 
@@ -112,23 +112,23 @@ def _teachers(found: TraceQuality) -> list[Table]:
 
 
 def _policies(found: TraceQuality) -> Table:
-    rows = tuple(
-        (name, _share(share), str(gold) if name != "none named" else "") for name, (share, gold) in found.policies.items()
+    rows = [
+        (name, _share(of.named), f"{of.gold} of {of.settled}" if of.settled else "n/a") for name, of in found.policies.items()
+    ]
+    rows.append(("none named", _share(found.no_policy), ""))
+    return Table(
+        "policies", ("policy", "share of positive traces that name it", "gold, of rows whose labels settle it"), tuple(rows)
     )
-    return Table("policies of positive traces", ("policy", "share that names it", "rows with it as gold"), rows)
 
 
 def _rows(found: TraceQuality) -> list[Table]:
     parts: Sequence[tuple[str, Flagged | None]] = (
         ("cannot be trained on", found.valid),
         ("reasoning and answer differ", found.agreement),
-        ("give away a hint", found.leaks),
-        ("near-duplicates", found.repeats),
+        ("gives away a hint", found.leaks),
+        ("near-duplicate", found.repeats),
     )
-    rows = [(what, *_named(flagged)) for what, flagged in parts if flagged is not None and flagged.rows]
-    return [Table("rows to look at", ("what", "rows", "first ids"), tuple(rows))]
-
-
-def _named(flagged: Flagged) -> tuple[str, str]:
-    shown = "; ".join(f"{printable(i)} ({clipped(printable(why), 90)})" for i, why in flagged.rows[:_SHOWN])
-    return str(len(flagged.rows)), shown + ("; …" if len(flagged.rows) > _SHOWN else "")
+    listed = [(what, flagged.rows) for what, flagged in parts if flagged is not None and flagged.rows]
+    rows = [(what, clipped(printable(i), 40), clipped(printable(why), 110)) for what, of in listed for i, why in of[:_SHOWN]]
+    more = [f"{what}: {len(of)} rows, the first {_SHOWN} are shown" for what, of in listed if len(of) > _SHOWN]
+    return [Table("rows to look at", ("what", "id", "why"), tuple(rows), tuple(more))]

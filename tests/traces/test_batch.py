@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from batch_server import completion
 
-from guardeval.broker import cache as caches
 from guardeval.contracts import OfflineLimits
 from guardeval.offline import answer_offline
 from guardeval.pipeline import plan
@@ -119,21 +118,37 @@ def test_a_batch_whose_making_was_never_confirmed_is_found_again_by_its_mark(tra
 
 def test_a_process_killed_before_it_knew_the_batchs_name_pays_for_it_once(tmp_path, traces, rows, server):
     data = rows(*TEXTS)
+    server.hold_create = True
+    first = process(tmp_path, server, data)
+    while not server.batches:
+        assert first.poll() is None
+        time.sleep(0.02)
+    first.kill()
+    assert first.wait(10) == -signal.SIGKILL
+    (entry,) = pending(tmp_path)
+    assert entry["id"] is None
+    server.hold_create = False
+    done = traces("--data", data, "--batch")
+    assert done.code == 0, done.err
+    assert len(server.batches) == 1, "found again by its mark"
+    assert len(read_training_file(tmp_path / "traces.json")) == 6
+
+
+def test_a_batch_that_the_provider_never_had_is_handed_in(tmp_path, traces, rows, server):
+    data = rows(*TEXTS)
+    server.working.clear()
+    first = process(tmp_path, server, data)
+    while not any("GET /v1/batches/" in asked for asked in list(server.asked)):
+        assert first.poll() is None
+        time.sleep(0.02)
+    first.kill()
+    first.wait(10)
+    (entry,) = pending(tmp_path)
+    server.batches.clear()
+    (tmp_path / "cache.sqlite.batches.json").write_text(json.dumps([{**entry, "id": None}]))
+    server.working.set()
     assert traces("--data", data, "--batch").code == 0
-    names, mark = [line["custom_id"] for line in server.lines("batch1")], server.batches["batch1"]["metadata"]["guardeval"]
-    (tmp_path / "cache.sqlite").unlink()
-    for suffix in ("-wal", "-shm"):
-        Path(f"{tmp_path}/cache.sqlite{suffix}").unlink(missing_ok=True)
-    entry = {"mark": mark, "model": "openai/gpt-4o", "names": names, "since": "2026-01-01T00:00:00+00:00", "id": None}
-    unknown = {**entry, "mark": "0" * 32}
-    ledger = tmp_path / "cache.sqlite.batches.json"
-    ledger.write_text(json.dumps([entry]))
-    assert traces("--data", data, "--batch").code == 0
-    assert len(server.batches) == 1
-    caches.clear(tmp_path / "cache.sqlite")
-    ledger.write_text(json.dumps([unknown]))
-    assert traces("--data", data, "--batch").code == 0
-    assert len(server.batches) == 2, "the provider never had it: it is handed in"
+    assert [len(server.lines(b)) for b in server.batches] == [6]
 
 
 def test_an_interrupt_while_waiting_says_that_the_batch_is_kept(tmp_path, rows, server):

@@ -124,9 +124,9 @@ def test_near_duplicates_are_those_of_an_earlier_trace(write):
 
 def test_shares_of_policies_are_of_positive_traces(write):
     found = check_traces(write([*FOUR, a_trace(4, "x", "y", "It violates something.", label=True)]))
-    assert found.policies["violence"][0] == rate(1, 2)
-    assert found.policies["none named"][0] == rate(1, 2)
-    assert found.policies["illegal"][0] == rate(0, 2)
+    assert found.policies["violence"].named == rate(1, 2)
+    assert found.no_policy == rate(1, 2)
+    assert found.policies["illegal"].named == rate(0, 2)
 
 
 @pytest.mark.parametrize(

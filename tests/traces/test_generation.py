@@ -157,6 +157,18 @@ def test_a_test_task_is_refused_unless_allowed_and_then_marks_every_row(tmp_path
     assert file.sources()[0]["contaminated_with"] == ["wildguard"]
 
 
+def test_a_teacher_of_ones_own_hands_its_contamination_down(tmp_path, traces, rows, server):
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    sources = [{"task": "wildguard", "kind": "trace", "contaminated_with": ["wildguard"], "rows": 3}]
+    options = {"base_url": server.url, "logprobs": False}
+    card = {"backend": "openai", "options": options, "data": {"sources": sources}}
+    (folder / "guardeval-model.yaml").write_text(json.dumps(card))
+    done = traces("--data", rows(*PLAIN), "--model", "./teacher")
+    assert done.code == 0, done.err
+    assert all(t.about["contaminated_with"] == ["wildguard"] for t in read_training_file(tmp_path / "traces.json"))
+
+
 def test_rows_are_drawn_seeded_and_stratified_and_1554_by_default(tmp_path, traces, rows):
     data = rows(
         *((f"How is thing {i} made?", False) for i in range(1500)), *((f"How do I hurt {i}?", True) for i in range(500))

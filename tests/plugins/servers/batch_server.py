@@ -34,7 +34,7 @@ class BatchServer:
     """``with BatchServer(answer) as server:``. ``batches`` and ``files`` hold what was handed in, ``chats`` what was asked at once.
 
     ``refuse``: words with which every batch fails as a whole. ``lose_create``: the next batches are made, and the connection is
-    then closed instead of an answer, so often. ``flaky``: so many looks at a batch are answered 503.
+    then closed instead of an answer, so often; ``hold_create`` leaves it open for ever. ``flaky``: so many looks at a batch are answered 503.
     """
 
     def __init__(self, answer: Callable[[Mapping[str, Any]], Outcome], working: bool = True, port: int = 0) -> None:
@@ -42,6 +42,8 @@ class BatchServer:
         self.working = threading.Event()
         self.refuse = ""
         self.lose_create = self.flaky = 0
+        self.hold_create = False
+        self._end = threading.Event()
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.chats: list[Any] = []
@@ -66,6 +68,8 @@ class BatchServer:
                     outer.asked.append(f"{self.command} {self.path}")
                     found = outer._route(self.command, self.path.partition("?")[0], body)
                 if found is None:
+                    if outer.hold_create:
+                        outer._end.wait(60)
                     self.close_connection = True
                     return
                 status, data = found
@@ -98,6 +102,7 @@ class BatchServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -153,8 +158,8 @@ class BatchServer:
         assert asked["completion_window"] == "24h"
         name = f"batch{len(self.batches) + 1}"
         self.batches[name] = {"id": name, "object": "batch", "created_at": 1, "status": "in_progress", **asked}
-        if self.lose_create:
-            self.lose_create -= 1
+        if self.lose_create or self.hold_create:
+            self.lose_create = max(self.lose_create - 1, 0)
             return None
         return 200, self.batches[name]
 
