@@ -253,10 +253,12 @@ def _about(resolved: Plan, done: TaskRun) -> dict[str, Any]:
 
 
 def _contaminated(teacher: Path) -> set[str]:
-    """Test tasks that a teacher of one's own was trained on, by its card: its traces hand them down."""
+    """Test tasks that a teacher of one's own, or its parent, was trained on, by its card: its traces hand them down."""
     from guardeval.models import MODEL_FILE, read_model_folder
 
     if not (teacher.expanduser() / MODEL_FILE).is_file():
         return set()
-    sources = (read_model_folder(teacher.expanduser()).get("data") or {}).get("sources") or ()
-    return {str(t) for s in sources if isinstance(s, Mapping) for t in s.get("contaminated_with") or ()}
+    card = read_model_folder(teacher.expanduser())
+    data = card.get("data") if isinstance(card.get("data"), Mapping) else {}
+    said = [data, card.get("parent"), *(data.get("sources") or ())]
+    return {str(task) for s in said if isinstance(s, Mapping) for task in s.get("contaminated_with") or ()}
