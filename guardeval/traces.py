@@ -259,6 +259,7 @@ def _contaminated(teacher: Path) -> set[str]:
     if not (teacher.expanduser() / MODEL_FILE).is_file():
         return set()
     card = read_model_folder(teacher.expanduser())
-    data = card.get("data") if isinstance(card.get("data"), Mapping) else {}
-    said = [data, card.get("parent"), *(data.get("sources") or ())]
+    data = card.get("data")
+    sources = data.get("sources") if isinstance(data, Mapping) else None
+    said = [data, card.get("parent"), *(sources or ())]
     return {str(task) for s in said if isinstance(s, Mapping) for task in s.get("contaminated_with") or ()}
