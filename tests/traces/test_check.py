@@ -208,6 +208,15 @@ def test_the_command_prints_and_writes_the_report(write, tmp_path):
     assert (tmp_path / REPORT).is_file()
 
 
+def test_rows_without_reasoning_or_positives_leave_figures_undefined_not_zero(write):
+    found = check_traces(write([a_trace(0), a_trace(1)]))
+    text = quality_markdown(found)
+    assert "| tokens per step | n/a n=0 | n/a n=0 |" in text
+    assert "| hate_speech | n/a n=0 | n/a |" in text
+    assert "| reasoning agrees with its answer | n/a n=0 |" in text
+    assert found.valid.share == rate(0, 2)
+
+
 def test_names_from_data_are_escaped_in_the_report(write):
     evil = a_trace(0, "the gold label <script>x</script> | `code`\x1b[31m", teacher="<b>t</b>|")
     found = check_traces(write([evil]))

@@ -210,7 +210,7 @@ def test_the_money_limit_stops_cleanly_and_a_larger_one_goes_on(tmp_path, traces
 
 
 def test_an_interrupted_run_writes_what_was_heard_and_the_same_command_goes_on(tmp_path, rows, monkeypatch, server):
-    data = rows(*((f"How is thing {i} made?", False) for i in range(400)))
+    data = rows(*((f"How is thing {i} made?", False) for i in range(150)))
 
     def slow(body):
         time.sleep(0.02)
@@ -234,15 +234,16 @@ def test_an_interrupted_run_writes_what_was_heard_and_the_same_command_goes_on(t
     env = {**os.environ, "GUARDEVAL_CACHE": str(tmp_path / "cache.sqlite"), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(words, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, preexec_fn=hear_interrupts) as process:
         while len(server.chats) < 20:
+            assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     heard = len(read_training_file(tmp_path / "traces.json"))
-    assert 0 < heard < 400
+    assert 0 < heard < 150
     server.answer = lambda _: completion("Intent: a.\nHarms: b.\nPolicy: c.\nDecision: unharmful\nPolicies: none")
     assert subprocess.run(words, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, check=False).returncode == 0
-    assert len(read_training_file(tmp_path / "traces.json")) == 400
-    assert len(server.chats) < 400 + 20, "nothing that was answered was asked again"
+    assert len(read_training_file(tmp_path / "traces.json")) == 150
+    assert len(server.chats) < 150 + 20, "nothing that was answered was asked again"
 
 
 def test_the_embedded_guard_teaches_too_and_its_rows_say_that_it_read_no_hint(tmp_path, traces):
