@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from guardeval.benchmark_prompts import Benchmarks, normal
 from guardeval.errors import ConfigError, did_you_mean
 from guardeval.near_duplicates import THRESHOLD, NearIndex
-from guardeval.prompt_sets import NotChecked, PromptSet
+from guardeval.prompt_sets import NotChecked, PromptSet, named_apart
 from guardeval.word_runs import NGRAM, runs_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def leakage(
     ngram: int = NGRAM,
     not_checked: Iterable[NotChecked] = (),
 ) -> Leakage:
-    """Each of ``sets`` with every other of them and with each of ``against``.
+    """Each of ``sets`` with every other of them and with each of ``against``; sets of one name are named by their paths.
 
     Raises :class:`ConfigError` for an unknown kind, for n-grams of no words, and where there are no two sets.
     """
@@ -106,7 +106,8 @@ def leakage(
             raise ConfigError(f"unknown kind of overlap {kind!r}{did_you_mean(kind, (*KINDS, 'all'))}")
     if ngram < 2:
         raise ConfigError(f"--ngram {ngram}: at least 2 words in a row are wanted, e.g. {NGRAM}")
-    every = (*sets, *(a for a in against if a not in sets))
+    every = named_apart([*sets, *against])
+    first = len({(s.name, s.source) for s in sets})
     if len(every) < 2:
         raise ConfigError("there is nothing to compare with: name a second file, or --against TASK=PATH")
     texts = _Texts(every)
@@ -115,7 +116,7 @@ def leakage(
         _overlap(texts, every, i, j, partners)
         for i in range(len(every))
         for j in range(len(every))
-        if i != j and (i < len(sets) or j < len(sets))
+        if i != j and (i < first or j < first)
     ]
     return Leakage(every, tuple(overlaps), tuple(kinds), threshold, ngram, tuple(not_checked))
 

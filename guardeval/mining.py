@@ -334,4 +334,5 @@ def _pairs(
             "alpha": float(alphas([weight], span=span)[0]),
             "k_correct": right,
             "k_incorrect": len(labels) - right,
+            KEY: {**source.about, "index": found.index, "kind": "pair"},
         }

@@ -5,7 +5,7 @@ scores. Each can read a row again by its place, so that nothing but numbers and 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -59,7 +59,10 @@ class Found:
 
 
 class Source(Protocol):
-    """Where samples come from. ``left_out``: samples that not all runs hold, known after the batches."""
+    """Where samples come from. ``left_out``: samples that not all runs hold, known after the batches.
+
+    ``about``: what answers are kept with: task, target, source, licence, and the solver and model where all runs have one.
+    """
 
     members: tuple[str, ...]
     task: str | None
@@ -67,6 +70,7 @@ class Source(Protocol):
     data: str | None  # by content
     has_words: bool
     left_out: int
+    about: Mapping[str, Any]
 
     def batches(self) -> Iterator[Batch]: ...
 
@@ -92,7 +96,28 @@ def open_runs(folders: Sequence[Path | str], task: str | None) -> Source:
         raise ConfigError(f"the runs hold {len(shared)} tasks: choose one with --task ({', '.join(shared)})")
     records = [next(t for t in run.tasks if t.name == shared[0]) for run in runs]
     check_comparable(names, task_facts(records))
-    return _Votes(records[0], names[0]) if len(records) == 1 else _Runs(records, names)
+    found: Source = _Votes(records[0], names[0]) if len(records) == 1 else _Runs(records, names)
+    found.about = _about(found, [head_of(r) for r in runs])
+    return found
+
+
+def _about(source: Source, heads: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    own = [(h.get("configs") or {}).get(source.task) or {} for h in heads]
+    solvers, models = [_solver(h.get("config") or {}) for h in heads], [(h.get("config") or {}).get("model") for h in heads]
+    return {
+        "task": source.task,
+        "target": source.target,
+        "source": source.data,
+        "licence": own[0].get("licence"),
+        "solver": solvers[0] if all(s == solvers[0] for s in solvers) else None,
+        "model": models[0] if all(m == models[0] for m in models) else None,
+    }
+
+
+def _solver(config: Mapping[str, Any]) -> Any:
+    """The solver that asks: of one that draws or votes, the one inside."""
+    options = config.get("solver_args") or {}
+    return options.get("inner") or {"solver": config.get("solver"), **options}
 
 
 def _names(runs: Sequence[StoredRun]) -> list[str]:
@@ -196,6 +221,7 @@ class _OfRuns:
         self.target: Target | None = records[0].target
         self.data: str | None = data_text(records[0].about["data"])
         self.left_out = 0
+        self.about: Mapping[str, Any] = {}
         self._records = records
         self._lines = [_Lines(r.samples) for r in records]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from guardeval.rows import is_rows_file, read_rows
 from guardeval.shapes import Shape, compile_prompt, generic_shapes
 from guardeval.task import Task, TaskIndex
 
-__all__ = ["NotChecked", "PromptSet", "prompts_of_file", "prompts_of_task", "registered_prompts", "sets_named"]
+__all__ = ["NotChecked", "PromptSet", "named_apart", "prompts_of_file", "prompts_of_task", "registered_prompts", "sets_named"]
 
 _LOOK_AHEAD = 64
 _PLAIN = ("prompt", "text", "content", "question", "input")  # columns taken for the prompt where no shape fits
@@ -45,8 +47,7 @@ def sets_named(named: Sequence[str], index: TaskIndex) -> list[PromptSet]:
 
     Raises :class:`ConfigError` for what is neither, :class:`DataError` for rows that cannot be read.
     """
-    sets = [one for item in named for one in _named(str(item), index)]
-    return _named_apart(sets)
+    return [one for item in named for one in _named(str(item), index)]
 
 
 def _named(item: str, index: TaskIndex) -> Iterator[PromptSet]:
@@ -67,13 +68,17 @@ def _near(item: str, index: TaskIndex) -> str:
     return did_you_mean(item, index.entries())
 
 
-def _named_apart(sets: Sequence[PromptSet]) -> list[PromptSet]:
-    """Files of one name are told apart by their folders, the same set named twice is taken once."""
-    from dataclasses import replace
-
+def named_apart(sets: Sequence[PromptSet]) -> tuple[PromptSet, ...]:
+    """Each set once, and files of one name told apart by the folders in which they differ."""
     once = list({(s.name, s.source): s for s in sets}.values())
-    names = [s.name for s in once]
-    return [s if names.count(s.name) == 1 else replace(s, name=s.source) for s in once]
+    names = Counter(s.name for s in once)
+    twice = [s.source for s in once if names[s.name] > 1]
+    above = os.path.commonpath([Path(p).absolute().parent for p in twice]) if twice else ""
+    return tuple(replace(s, name=_below(above, s.source)) if names[s.name] > 1 else s for s in once)
+
+
+def _below(folder: str, path: str) -> str:
+    return Path(path).absolute().relative_to(folder).as_posix()
 
 
 # ---- tasks ----

@@ -44,6 +44,7 @@ class ScoreRows:
     target: Target | None = None
     data: str | None = None
     left_out = 0
+    about: Mapping[str, Any] = {}  # no answers in it
 
     def __init__(self, path: Path, members: Sequence[str] | None = None) -> None:
         kind = file_format(path)
