@@ -13,6 +13,8 @@ from guardeval.near_duplicates import THRESHOLD, clusters
 
 __all__ = ["clusters_of_rows", "split_clusters"]
 
+_PASSES = 20
+_LEAST = 1e-9  # smaller gains are rounding
 Stratum = tuple[str, ...]
 Strata = Mapping[Stratum, int]
 
@@ -45,19 +47,29 @@ def split_clusters(members: Mapping[int, Strata], share: float, order: Mapping[i
     """The clusters that go to validation: about ``share`` of every stratum, never part of a cluster.
 
     ``members``: of each cluster, how many rows it has of each stratum; a row counts in several, and those of one word,
-    ``(kind,)``, are never exceeded by more than half a row. Clusters are taken by ``order`` (texts drawn from a seed): one
-    goes to validation where that brings the strata, all together, nearer to what is wanted (least squares).
+    ``(kind,)``, are never exceeded by more than half a row. Clusters are gone through by ``order`` (texts drawn from a seed),
+    again and again: one changes sides where that brings the strata, all together, nearer to what is wanted (least squares).
     """
     wanted: Counter[Stratum] = Counter()
     for strata in members.values():
         wanted.update(dict(strata))
     missing = {s: share * n for s, n in wanted.items()}
     chosen: set[int] = set()
-    for cluster in sorted(members, key=lambda c: order[c]):
-        strata = members[cluster]
-        fits = all(n <= missing[s] + 0.5 for s, n in strata.items() if len(s) == 1)
-        if fits and sum(n * (n - 2 * missing[s]) for s, n in strata.items()) < 0:  # Σ (missing - n)² < Σ missing²
-            chosen.add(cluster)
-            for s, n in strata.items():
-                missing[s] -= n
+    ordered = sorted(members, key=lambda c: order[c])
+    for _ in range(_PASSES):
+        if not sum([_place(cluster, members[cluster], missing, chosen) for cluster in ordered]):
+            break
     return chosen
+
+
+def _place(cluster: int, strata: Strata, missing: dict[Stratum, float], chosen: set[int]) -> bool:
+    """Move a cluster to the other side if Σ missing² gets smaller by it; whether it was moved."""
+    sign = -1 if cluster in chosen else 1
+    if sum(n * (n - 2 * sign * missing[s]) for s, n in strata.items()) > -_LEAST:
+        return False
+    if sign > 0 and any(n > missing[s] + 0.5 for s, n in strata.items() if len(s) == 1):
+        return False
+    chosen.symmetric_difference_update({cluster})
+    for s, n in strata.items():
+        missing[s] -= sign * n
+    return True
