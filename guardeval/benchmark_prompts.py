@@ -59,15 +59,14 @@ class Benchmarks:
         ngram: int = NGRAM,
         registered: bool = True,
     ) -> Benchmarks:
-        """The sets named (``TASK=PATH``, a file, a task) and, unless told otherwise, every registered test task at hand.
+        """The sets named (``TASK=PATH``, a file, a task) and, unless not wanted, every other registered test task at hand.
 
         Raises :class:`ConfigError` and :class:`DataError` for named sets that cannot be read; registered ones that cannot be
         stand in ``not_checked``.
         """
         named = sets_named(against, index)
-        if not registered:
-            return cls(named, (), threshold, ngram)
-        found, missing = registered_prompts(index, [s.task for s in named if s.task], data_dir, training=False)
+        known = [s.task for s in named if s.task]
+        found, missing = registered_prompts(index, known, data_dir, training=False, wanted=registered)
         return cls([*named, *found], missing, threshold, ngram)
 
     @property

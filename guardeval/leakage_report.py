@@ -8,7 +8,7 @@ from guardeval.errors import ConfigError
 from guardeval.leakage import Leakage, Overlap
 from guardeval.report.tables import Table
 
-__all__ = ["leakage_tables", "print_leakage", "write_leakage"]
+__all__ = ["check_output", "leakage_tables", "print_leakage", "write_leakage"]
 
 _WIDEST = 12  # sets that a matrix shows side by side
 _LINES = 60  # of the list, in a terminal
@@ -34,15 +34,19 @@ def write_leakage(found: Leakage, path: Path) -> Path:
     from guardeval.report.markdown import markdown_tables
     from guardeval.runs import write_atomically
 
-    path = path.expanduser()
+    path = check_output(path)
     if path.suffix == ".json":
-        option = orjson.OPT_INDENT_2
-        write_atomically(path, orjson.dumps(found.to_json(), option=option) + b"\n")
-    elif path.suffix == ".md":
-        write_atomically(path, markdown_tables(leakage_tables(found)).encode("utf-8", "replace"))
+        write_atomically(path, orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
     else:
-        raise ConfigError(f"{path}: a file in .json or .md is wanted")
+        write_atomically(path, markdown_tables(leakage_tables(found)).encode("utf-8", "replace"))
     return path
+
+
+def check_output(path: Path) -> Path:
+    """The path, its ``~`` spelt out. Raises :class:`ConfigError` for a name that says no format."""
+    if path.suffix not in (".json", ".md"):
+        raise ConfigError(f"{path}: a file in .json or .md is wanted")
+    return path.expanduser()
 
 
 def _matrix(found: Leakage) -> Table:

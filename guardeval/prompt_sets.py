@@ -92,10 +92,11 @@ def prompts_of_task(task: Task, data: str | Path = "hub") -> PromptSet:
 
 
 def registered_prompts(
-    index: TaskIndex, but: Iterable[str] = (), data_dir: Path | None = None, training: bool = True
+    index: TaskIndex, but: Iterable[str] = (), data_dir: Path | None = None, training: bool = True, wanted: bool = True
 ) -> tuple[list[PromptSet], list[NotChecked]]:
     """The rows of every registered task but some, from ``data_dir`` (as ``data pull`` writes them), the task's own files or
-    the hub; and the tasks whose rows are not at hand. ``training``: training splits, too.
+    the hub; and the tasks whose rows are not at hand. ``training``: training splits, too. ``wanted`` False: none is read, all
+    are listed as not checked.
 
     Raises :class:`ConfigError` for a ``data_dir`` that is none, :class:`DataError` for its rows that cannot be read.
     """
@@ -106,6 +107,9 @@ def registered_prompts(
     skipped, asking = frozenset(but), True
     names = [n for n, e in index.entries().items() if e.kind == "task" and n not in skipped]
     for task in filter(lambda t: training or not t.training, map(index.load, names)):
+        if not wanted:
+            missing.append(NotChecked(task.name, "left out by --only_against"))
+            continue
         local = _pulled(task, data_dir)
         if local is not None:
             found.append(prompts_of_task(task, local))

@@ -42,6 +42,7 @@ def add_against(parser: Parser, command: str = "") -> None:
     """The flags that say which sets rows are compared with, and how."""
     what = f"{command}sets to compare with: TASK=PATH, files, tasks; registered tasks at hand are, too"
     parser.add_argument("--against", nargs="+", action="extend", default=[], metavar="TASK=PATH", help=what)
+    parser.add_argument("--only_against", action="store_true", help=f"{command}leave registered tasks out that are not named")
     parser.add_argument("--data_dir", metavar="DIR", help=f"{command}rows of registered tasks, as `data pull` writes them")
     parser.add_argument("--threshold", default="0.7", metavar="X", help=f"{command}least similarity of near-duplicates (0.7)")
     parser.add_argument("--ngram", default="13", metavar="N", help=f"{command}words in a row that count as overlap (13)")
@@ -106,18 +107,19 @@ def execute(args: argparse.Namespace) -> int:
 
 def _leakage(args: argparse.Namespace) -> int:
     from guardeval.leakage import KINDS, leakage
-    from guardeval.leakage_report import print_leakage, write_leakage
+    from guardeval.leakage_report import check_output, print_leakage, write_leakage
     from guardeval.prompt_sets import registered_prompts, sets_named
     from guardeval.task import TaskIndex
 
     named = [*args.sets, *([args.task] if args.task else [])]
     if not named:
         raise ConfigError("guardeval data leakage: name files of rows, TASK=PATH, or tasks whose overlap is looked for")
+    out = None if args.output is None else check_output(Path(args.output))
     index = TaskIndex(args.include_path)
     sets, against = sets_named(named, index), sets_named(args.against, index)
     known = {s.task for s in (*sets, *against) if s.task is not None}
     folder = None if args.data_dir is None else Path(args.data_dir).expanduser()
-    registered, missing = registered_prompts(index, known, folder)
+    registered, missing = registered_prompts(index, known, folder, wanted=not args.only_against)
     found = leakage(
         sets,
         [*against, *registered],
@@ -127,8 +129,8 @@ def _leakage(args: argparse.Namespace) -> int:
         missing,
     )
     print_leakage(found)
-    if args.output is not None:
-        print(f"written: {write_leakage(found, Path(args.output))}")
+    if out is not None:
+        print(f"written: {write_leakage(found, out)}")
     return 0
 
 

@@ -47,6 +47,7 @@ def execute(args: argparse.Namespace) -> int:
         None if args.data_dir is None else Path(args.data_dir).expanduser(),
         threshold,
         whole_number(args.ngram, "guardeval prepare: --ngram", least=2),
+        not args.only_against,
     )
     try:
         done = prepare(

@@ -26,6 +26,7 @@ PAGES = (
     "docs/analysis.md",
     "docs/mining.md",
     "docs/traces.md",
+    "docs/training_data.md",
     "docs/review.md",
 )
 LOOPBACK = "http://127.0.0.1:8000/v1"  # the address that stands for a server in the pages

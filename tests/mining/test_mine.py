@@ -16,7 +16,9 @@ from guardeval.data import Outcome, Vote, Voters
 from guardeval.disagreement import disagreement
 from guardeval.errors import ConfigError, DataError
 from guardeval.mining import mine
+from guardeval.runs import open_run
 from guardeval.testing.builders import a_judged
+from guardeval.training_rows import read_training_file
 
 NAN = math.nan
 
@@ -208,6 +210,14 @@ def test_draws_of_one_model_by_the_papers_rule(stored, tmp_path):
     assert {i: p["alpha"] for i, p in pairs.items()} == pytest.approx({"0": 1.2, "2": 1.0, "1": 0.8})
     assert (pairs["0"]["chosen"], pairs["0"]["rejected"]) == ("0.0 ", "0.3 xxx")  # the longest of each
     assert (pairs["2"]["k_correct"], pairs["2"]["k_incorrect"], pairs["2"]["prompt"]) == (1, 1, "prompt 2")
+    [first, *_] = read_training_file(tmp_path / "pairs.jsonl")
+    own = pairs["0"]["guardeval"]
+    assert (first.sample.id, first.sample.index, first.sample.labels, first.alpha) == ("0", 0, {first.target: True}, 1.2)
+    assert (
+        own["task"] == open_run(run).tasks[0].name
+        and own["source"] == rows_of(tmp_path / "hard.json")[0]["guardeval"]["source"]
+    )
+    assert {"target", "solver", "model", "licence", "kind"} <= own.keys()
 
 
 def test_disagreement_of_votes(stored, tmp_path):
