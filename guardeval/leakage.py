@@ -167,10 +167,11 @@ class _Texts:
         index: NearIndex[int] = NearIndex(threshold)
         for i, words in enumerate(self._normal):
             index.add(i, words)
+        pattern = [row.tobytes() for row in held]  # texts of the same sets say the same of a text that is near them
         for i, words in enumerate(self._normal):
-            near = index.matches(words)
+            near = index.one_of_each(words, pattern.__getitem__)
             if len(near) > 1:
-                found[i] = held[near].any(axis=0)
+                found[i] |= held[near].any(axis=0)
         return found
 
     def _sharing_runs(self, held: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ gives 0.81, of 13 gives 0.71; a text that is half as long as another is never ab
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from guardeval.errors import ConfigError, needs_extra
@@ -24,7 +24,8 @@ __all__ = ["THRESHOLD", "NearIndex", "clusters", "similarity"]
 THRESHOLD = 0.7
 _PERMUTATIONS, _SEED = 128, 1
 _MISSED = 0.001  # at most this share of the pairs that are just as similar as the threshold asks may be missed
-_BATCH = 4096  # shingles hashed at once: bounds the memory that a very long text takes
+_BATCH = 4096  # shingles hashed, or texts compared, at once: bounds the memory that long texts and large families take
+_TWO, _THREE = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93  # odd: what comes before counts differently
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -36,35 +37,64 @@ def clusters(texts: Sequence[str], threshold: float = THRESHOLD) -> list[int]:
     """
     forest, shelf = _Forest(len(texts)), _Shelf(threshold)
     first: dict[str, int] = {}
-    owner: list[int] = []  # of each place on the shelf, the text that stands there
     for i, text in enumerate(texts):
         words = normalised(text)
-        if words in first:
+        if words and first.setdefault(words, i) != i:
             forest.join(i, first[words])
-        elif words:
-            first[words] = i
-            item = shelf.item(words)
-            for place in _one_of_each(shelf, item, lambda p: forest.root(owner[p])):
-                forest.join(i, owner[place])
-            shelf.put(item)
-            owner.append(i)
+    items = {i: shelf.item(words) for words, i in first.items()}
+    for bucket in _buckets(items, *_bands(threshold)):
+        _join_near(bucket, items, shelf, forest)
     numbers: dict[int, int] = {}
     return [numbers.setdefault(forest.root(i), len(numbers)) for i in range(len(texts))]
 
 
-def _one_of_each(shelf: _Shelf, item: _Item, cluster: Callable[[int], int]) -> list[int]:
-    """Of each cluster that a text is near to, one text that it is near: families made from one pattern stay cheap."""
+def _buckets(items: Mapping[int, _Item], bands: int, rows: int) -> Iterator[list[int]]:
+    """Texts that share a band of their signatures, two or more together."""
+    import numpy as np
+
+    if not items:
+        return
+    numbers, signatures = np.array(list(items)), np.stack([i.signature.hashvalues for i in items.values()])
+    for start in range(0, bands * rows, rows):
+        band = np.zeros(len(numbers), np.uint64)
+        for column in range(start, start + rows):
+            band = _mixed(band * np.uint64(_TWO) + signatures[:, column])
+        order = np.argsort(band, kind="stable")
+        ends = np.flatnonzero(np.diff(band[order])) + 1
+        for some in np.split(numbers[order], ends):
+            if len(some) > 1:
+                yield some.tolist()
+
+
+def _join_near(bucket: Sequence[int], items: Mapping[int, _Item], shelf: _Shelf, forest: _Forest) -> None:
+    """Texts of clusters that are one already are not compared: a large family made from one pattern stays cheap."""
     by_cluster: dict[int, list[int]] = {}
-    for place in shelf.candidates(item):
-        by_cluster.setdefault(cluster(place), []).append(place)
-    linked: list[int] = []
-    for places in by_cluster.values():
-        for start in range(0, len(places), 16):
-            near = shelf.near(item, places[start : start + 16])
-            if near:
-                linked.append(near[0][0])
-                break
-    return linked
+    for i in bucket:
+        by_cluster.setdefault(forest.root(i), []).append(i)
+    if len(by_cluster) == 1:
+        return
+    apart: list[list[int]] = []
+    for members in by_cluster.values():
+        near = [other for other in apart if _linked(members, other, items, shelf)]
+        for other in near:
+            forest.join(members[0], other[0])
+        apart = [*(o for o in apart if o not in near), [i for some in (*near, members) for i in some]]
+
+
+def _linked(some: Sequence[int], others: Sequence[int], items: Mapping[int, _Item], shelf: _Shelf) -> bool:
+    there = [items[i] for i in others]
+    return any(_first_near(items[i], there, shelf) is not None for i in some)
+
+
+def _first_near(item: _Item, others: Sequence[_Item], shelf: _Shelf) -> int | None:
+    """The place of one that is near; in a family mostly among the first, so few are compared before the rest is."""
+    start, size = 0, 16
+    while start < len(others):
+        found = shelf.similar(item, others[start : start + size])
+        if found:
+            return start + found[0][0]
+        start, size = start + size, _BATCH
+    return None
 
 
 def similarity(a: str, b: str) -> float:
@@ -106,13 +136,32 @@ class NearIndex(Generic[Key]):
 
     def scored(self, text: str) -> list[tuple[Key, float]]:
         """Keys of the texts near this one with their similarity, as :meth:`matches` orders them."""
-        words = normalised(text)
-        if not words:
+        item = self._item(normalised(text))
+        if item is None:
             return []
-        place = self._places.get(words)
-        item = self._shelf.item(words) if place is None else self._shelf[place]
         found = sorted((-s, p) for p, s in self._shelf.near(item, self._shelf.candidates(item)))
         return [(key, -s) for s, p in found for key in self._keys[p]]
+
+    def one_of_each(self, text: str, group: Callable[[Key], Hashable]) -> list[Key]:
+        """Of each group of keys one that is near the text, where one is; texts under several keys are of their first's group.
+
+        For who asks only whether there is any: most of a large family is then never compared.
+        """
+        item = self._item(normalised(text))
+        if item is None:
+            return []
+        groups: dict[Hashable, list[int]] = {}
+        for place in self._shelf.candidates(item):
+            groups.setdefault(group(self._keys[place][0]), []).append(place)
+        found = []
+        for places in groups.values():
+            near = _first_near(item, [self._shelf[p] for p in places], self._shelf)
+            found += [] if near is None else [self._keys[places[near]][0]]
+        return found
+
+    def _item(self, words: str) -> _Item | None:
+        place = self._places.get(words)
+        return self._shelf[place] if place is not None else self._shelf.item(words) if words else None
 
     def __len__(self) -> int:
         """Different texts, by their words."""
@@ -150,17 +199,26 @@ class _Shelf:
         return len(self._items) - 1
 
     def candidates(self, item: _Item) -> list[int]:
-        """Places that share a band of the signature and are of a size that can be similar enough."""
-        size = len(item.shingles)
-        sizes = [(p, len(self._items[p].shingles)) for p in self._lsh.query(item.signature)]
-        return [p for p, n in sizes if min(n, size) >= self.threshold * max(n, size)]
+        """Places that share a band of the signature."""
+        return list(self._lsh.query(item.signature))
 
     def near(self, item: _Item, places: Sequence[int]) -> list[tuple[int, float]]:
         """Those of the places that are near, with their similarity."""
-        if not places:
+        found: list[tuple[int, float]] = []
+        for start in range(0, len(places), _BATCH):
+            some = places[start : start + _BATCH]
+            found += [(some[i], s) for i, s in self.similar(item, [self._items[p] for p in some])]
+        return found
+
+    def similar(self, item: _Item, others: Sequence[_Item]) -> list[tuple[int, float]]:
+        """The numbers of those that are near, with their similarity. Sizes too different are told apart beforehand."""
+        size, least = len(item.shingles), self.threshold
+        sizes = ((i, len(o.shingles)) for i, o in enumerate(others))
+        able = [i for i, n in sizes if min(n, size) >= least * max(n, size)]
+        if not able:
             return []
-        found = _jaccard(item.shingles, [self._items[p].shingles for p in places]).tolist()
-        return [(p, s) for p, s in zip(places, found, strict=True) if s >= self.threshold]
+        found = _jaccard(item.shingles, [others[i].shingles for i in able]).tolist()
+        return [(i, s) for i, s in zip(able, found, strict=True) if s >= least]
 
     def __getitem__(self, place: int) -> _Item:
         return self._items[place]
@@ -216,8 +274,8 @@ class _Hashes:
         known = self._words
         one = np.array([known.get(w) or self._new(w) for w in words.split()], np.uint64)
         with np.errstate(over="ignore"):
-            two = _mixed(one[:-1] * np.uint64(0x9E3779B97F4A7C15) + one[1:])
-            three = _mixed(two[:-1] * np.uint64(0xD6E8FEB86659FD93) + one[2:])
+            two = _mixed(one[:-1] * np.uint64(_TWO) + one[1:])
+            three = _mixed(two[:-1] * np.uint64(_THREE) + one[2:])
         return np.unique(np.concatenate((one, two, three)))
 
     def _new(self, word: str) -> int:

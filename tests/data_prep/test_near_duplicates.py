@@ -79,6 +79,20 @@ def test_clusters_do_not_depend_on_order_and_join_all_that_is_near(texts, random
     assert sorted(set(numbers)) == list(range(len(set(numbers))))
 
 
+@given(st.lists(TEXTS, max_size=12), TEXTS)
+@settings(max_examples=60, deadline=None)
+def test_one_of_each_group_is_near_exactly_where_any_of_the_group_is(texts, asked):
+    index: NearIndex[int] = NearIndex(0.5)
+    places: dict[str, int] = {}
+    for i, text in enumerate(texts):
+        if places.setdefault(normalised(text), i) == i:
+            index.add(i, text)
+    matches = index.matches(asked)
+    found = index.one_of_each(asked, lambda i: i % 3)
+    assert set(found) <= set(matches)
+    assert sorted(i % 3 for i in found) == sorted({i % 3 for i in matches})
+
+
 def test_a_chain_of_near_texts_is_one_cluster_and_wordless_texts_are_none():
     words = [f"w{i}" for i in range(30)]
     chain = [" ".join(["x"] * i + words[i:]) for i in range(0, 12, 2)]
