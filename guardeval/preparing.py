@@ -26,6 +26,7 @@ __all__ = ["PAIRS_FILE", "REASONS", "SUMMARY_FILE", "TRACES_FILE", "OverlapError
 
 TRACES_FILE, PAIRS_FILE, SUMMARY_FILE = "rsft_training_data.json", "dpo_pairs.json", "prepare.json"
 REASONS = {
+    "empty": "no prompt in it",
     "duplicate": "the same words as a row that was kept",
     "conflict": "rows of the same words with another label",
     "against_gold": "the label differs from the sample's own gold label",
@@ -177,15 +178,27 @@ def _read(source: str, seed: int) -> Iterator[Row]:
         digest = hashlib.sha256(content).hexdigest()
         rank = hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()
         try:
-            seeds = tuple(int(s["prompt"]) for s in row.about.get("seeds") or ())
-            exposed = tuple(map(int, row.about.get("exposed") or ()))
-            tasks = tuple(map(str, row.about.get("contaminated_with") or ()))
+            handed_down = _handed_down(row.about)
         except (TypeError, ValueError, KeyError) as e:
             raise DataError(
                 f"{source}: sample {row.sample.id!r}: seeds, exposed or contaminated_with of `guardeval` cannot be read "
                 f"({type(e).__name__}: {e}), so whether the row repeats a test is not known: make the file again"
             ) from e
-        yield Row(row, source, digest, rank, seeds, exposed, tasks)
+        yield Row(row, source, digest, rank, *handed_down)
+
+
+def _handed_down(about: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
+    """Seeds, exposed, contaminated_with. Raises what wrong types raise, and :class:`ValueError` for what is no fingerprint."""
+    seeds, exposed, tasks = (about.get(k) or [] for k in ("seeds", "exposed", "contaminated_with"))
+    if not all(isinstance(some, list) for some in (seeds, exposed, tasks)) or not all(isinstance(t, str) for t in tasks):
+        raise TypeError("lists are wanted, of names in contaminated_with")
+    return tuple(_fingerprint(s["prompt"]) for s in seeds), tuple(map(_fingerprint, exposed)), tuple(tasks)
+
+
+def _fingerprint(given: Any) -> int:
+    if type(given) is not int or not 0 <= given < 1 << 64:
+        raise ValueError("a fingerprint, a number of 64 bits, is wanted")
+    return given
 
 
 # ---- what is left out ----
@@ -198,7 +211,8 @@ def _mark(rows: Iterable[Row], reason: str, wrong: Callable[[Row], bool]) -> Non
 
 
 def _leave_out_wrong(rows: Sequence[Row]) -> None:
-    """Traces that end against their own gold label teach the wrong; of two labels of one question neither can be trusted."""
+    """Nothing asked teaches nothing, an end against a trace's own gold label the wrong; of two labels of one question neither can be trusted."""
+    _mark(rows, "empty", lambda r: not r.row.sample.prompt.strip())
     _mark(rows, "against_gold", lambda r: r.row.sample.labels.get(r.row.target) not in (None, r.label))
     labels: dict[tuple[str, str, str], set[bool]] = {}
     for row in rows:

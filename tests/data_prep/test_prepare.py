@@ -107,9 +107,10 @@ def test_duplicates_conflicts_and_rows_against_gold_by_hand(tmp_path):
         a_trace("Two minds?", False),  # another label: neither
         a_trace("wrong teacher", True, gold=False),
         a_trace("lonely", True),
+        a_trace(" \n", True),
     ]
     done = prepare([write(tmp_path / "t.jsonl", rows)], tmp_path / "out", NOTHING)
-    assert reasons(done) == {"duplicate": 1, "conflict": 2, "against_gold": 1}
+    assert reasons(done) == {"duplicate": 1, "conflict": 2, "against_gold": 1, "empty": 1}
     assert {r.row.sample.prompt for r in done.kept} == {"Say hello", "lonely"}
 
 
@@ -190,7 +191,18 @@ def test_a_file_that_repeats_tests_in_every_row_leaves_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("own", [{"seeds": [{"id": "x"}]}, {"seeds": 3}, {"exposed": ["x"]}, {"seeds": ["y"]}])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"seeds": [{"id": "x"}]},
+        {"seeds": 3},
+        {"exposed": ["x"]},
+        {"seeds": ["y"]},
+        {"contaminated_with": "wildguard"},
+        {"exposed": [10**30]},
+        {"exposed": [-1]},
+    ],
+)
 def test_exposure_that_cannot_be_read_is_an_error_and_no_pass(tmp_path, own):
     file = write(tmp_path / "t.jsonl", [a_trace("p", **own)])
     with pytest.raises(DataError, match=r"sample 'p': seeds, exposed or contaminated_with .* cannot be read"):
