@@ -7,25 +7,13 @@ gives 0.81, of 13 gives 0.71; a text that is half as long as another is never ab
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Generic, TypeVar
 
-from guardeval.errors import ConfigError, needs_extra
 from guardeval.exposure import normalised
-
-if TYPE_CHECKING:
-    import numpy as np
-    from datasketch import MinHash
-    from numpy.typing import NDArray
+from guardeval.minhash import THRESHOLD, Item, Shelf, Shingles, buckets, first_near, jaccard
 
 __all__ = ["THRESHOLD", "NearIndex", "clusters", "similarity"]
-
-THRESHOLD = 0.7
-_PERMUTATIONS, _SEED = 128, 1
-_MISSED = 0.001  # at most this share of the pairs that are just as similar as the threshold asks may be missed
-_BATCH = 4096  # shingles hashed, or texts compared, at once: bounds the memory that long texts and large families take
-_TWO, _THREE = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93  # odd: what comes before counts differently
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -35,38 +23,20 @@ def clusters(texts: Sequence[str], threshold: float = THRESHOLD) -> list[int]:
 
     Clusters are numbered from 0 by their first text. A text without a word is near nothing, and a cluster of its own.
     """
-    forest, shelf = _Forest(len(texts)), _Shelf(threshold)
+    forest, shelf = _Forest(len(texts)), Shelf(threshold)
     first: dict[str, int] = {}
     for i, text in enumerate(texts):
         words = normalised(text)
         if words and first.setdefault(words, i) != i:
             forest.join(i, first[words])
     items = {i: shelf.item(words) for words, i in first.items()}
-    for bucket in _buckets(items, *_bands(threshold)):
+    for bucket in buckets(items, threshold):
         _join_near(bucket, items, shelf, forest)
     numbers: dict[int, int] = {}
     return [numbers.setdefault(forest.root(i), len(numbers)) for i in range(len(texts))]
 
 
-def _buckets(items: Mapping[int, _Item], bands: int, rows: int) -> Iterator[list[int]]:
-    """Texts that share a band of their signatures, two or more together."""
-    import numpy as np
-
-    if not items:
-        return
-    numbers, signatures = np.array(list(items)), np.stack([i.signature.hashvalues for i in items.values()])
-    for start in range(0, bands * rows, rows):
-        band = np.zeros(len(numbers), np.uint64)
-        for column in range(start, start + rows):
-            band = _mixed(band * np.uint64(_TWO) + signatures[:, column])
-        order = np.argsort(band, kind="stable")
-        ends = np.flatnonzero(np.diff(band[order])) + 1
-        for some in np.split(numbers[order], ends):
-            if len(some) > 1:
-                yield some.tolist()
-
-
-def _join_near(bucket: Sequence[int], items: Mapping[int, _Item], shelf: _Shelf, forest: _Forest) -> None:
+def _join_near(bucket: Sequence[int], items: Mapping[int, Item], shelf: Shelf, forest: _Forest) -> None:
     """Texts of clusters that are one already are not compared: a large family made from one pattern stays cheap."""
     by_cluster: dict[int, list[int]] = {}
     for i in bucket:
@@ -81,27 +51,16 @@ def _join_near(bucket: Sequence[int], items: Mapping[int, _Item], shelf: _Shelf,
         apart = [*(o for o in apart if o not in near), [i for some in (*near, members) for i in some]]
 
 
-def _linked(some: Sequence[int], others: Sequence[int], items: Mapping[int, _Item], shelf: _Shelf) -> bool:
+def _linked(some: Sequence[int], others: Sequence[int], items: Mapping[int, Item], shelf: Shelf) -> bool:
     there = [items[i] for i in others]
-    return any(_first_near(items[i], there, shelf) is not None for i in some)
-
-
-def _first_near(item: _Item, others: Sequence[_Item], shelf: _Shelf) -> int | None:
-    """The place of one that is near; in a family mostly among the first, so few are compared before the rest is."""
-    start, size = 0, 16
-    while start < len(others):
-        found = shelf.similar(item, others[start : start + size])
-        if found:
-            return start + found[0][0]
-        start, size = start + size, _BATCH
-    return None
+    return any(first_near(items[i], there, shelf) is not None for i in some)
 
 
 def similarity(a: str, b: str) -> float:
     """Jaccard index of the shingles of two texts, in [0, 1]; 0 where either has no word."""
-    hashes = _Hashes()
+    hashes = Shingles()
     one, two = hashes.shingles(normalised(a)), hashes.shingles(normalised(b))
-    return float(_jaccard(one, [two])[0]) if len(one) and len(two) else 0.0
+    return float(jaccard(one, [two])[0]) if len(one) and len(two) else 0.0
 
 
 class NearIndex(Generic[Key]):
@@ -112,7 +71,7 @@ class NearIndex(Generic[Key]):
     """
 
     def __init__(self, threshold: float = THRESHOLD) -> None:
-        self._shelf = _Shelf(threshold)
+        self._shelf = Shelf(threshold)
         self._keys: list[list[Key]] = []  # of each different text: those it was added under
         self._places: dict[str, int] = {}
 
@@ -155,73 +114,17 @@ class NearIndex(Generic[Key]):
             groups.setdefault(group(self._keys[place][0]), []).append(place)
         found = []
         for places in groups.values():
-            near = _first_near(item, [self._shelf[p] for p in places], self._shelf)
+            near = first_near(item, [self._shelf[p] for p in places], self._shelf)
             found += [] if near is None else [self._keys[places[near]][0]]
         return found
 
-    def _item(self, words: str) -> _Item | None:
+    def _item(self, words: str) -> Item | None:
         place = self._places.get(words)
         return self._shelf[place] if place is not None else self._shelf.item(words) if words else None
 
     def __len__(self) -> int:
         """Different texts, by their words."""
         return len(self._keys)
-
-
-class _Item(NamedTuple):
-    shingles: NDArray[np.uint64]  # sorted, never empty
-    signature: MinHash
-
-
-class _Shelf:
-    """Different texts by their place, as shingles and signature."""
-
-    def __init__(self, threshold: float) -> None:
-        if not 0.0 < threshold <= 1.0:
-            raise ConfigError(f"threshold {threshold:g}: a similarity above 0, at most 1, is wanted, e.g. {THRESHOLD:g}")
-        with needs_extra("dedup"):
-            from datasketch import MinHash, MinHashLSH
-
-        self.threshold = threshold
-        self._hashes, self._items = _Hashes(), list[_Item]()
-        self._empty = MinHash(num_perm=_PERMUTATIONS, seed=_SEED, hashfunc=int, scheme="affine64")
-        self._lsh = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(threshold))
-
-    def item(self, words: str) -> _Item:
-        shingles, signature = self._hashes.shingles(words), self._empty.copy()
-        for start in range(0, len(shingles), _BATCH):
-            signature.update_batch(shingles[start : start + _BATCH].tolist())
-        return _Item(shingles, signature)
-
-    def put(self, item: _Item) -> int:
-        self._lsh.insert(len(self._items), item.signature, check_duplication=False)
-        self._items.append(item)
-        return len(self._items) - 1
-
-    def candidates(self, item: _Item) -> list[int]:
-        """Places that share a band of the signature."""
-        return list(self._lsh.query(item.signature))
-
-    def near(self, item: _Item, places: Sequence[int]) -> list[tuple[int, float]]:
-        """Those of the places that are near, with their similarity."""
-        found: list[tuple[int, float]] = []
-        for start in range(0, len(places), _BATCH):
-            some = places[start : start + _BATCH]
-            found += [(some[i], s) for i, s in self.similar(item, [self._items[p] for p in some])]
-        return found
-
-    def similar(self, item: _Item, others: Sequence[_Item]) -> list[tuple[int, float]]:
-        """The numbers of those that are near, with their similarity. Sizes too different are told apart beforehand."""
-        size, least = len(item.shingles), self.threshold
-        sizes = ((i, len(o.shingles)) for i, o in enumerate(others))
-        able = [i for i, n in sizes if min(n, size) >= least * max(n, size)]
-        if not able:
-            return []
-        found = _jaccard(item.shingles, [others[i].shingles for i in able]).tolist()
-        return [(i, s) for i, s in zip(able, found, strict=True) if s >= least]
-
-    def __getitem__(self, place: int) -> _Item:
-        return self._items[place]
 
 
 class _Forest:
@@ -240,54 +143,3 @@ class _Forest:
     def join(self, a: int, b: int) -> None:
         a, b = self.root(a), self.root(b)
         self._up[max(a, b)] = min(a, b)
-
-
-def _bands(threshold: float) -> tuple[int, int]:
-    """(bands, rows a band): the longest bands by which pairs as similar as the threshold are still found."""
-    rows = max(r for r in range(1, _PERMUTATIONS // 2 + 1) if r == 1 or (1 - threshold**r) ** (_PERMUTATIONS // r) <= _MISSED)
-    return _PERMUTATIONS // rows, rows
-
-
-def _jaccard(one: NDArray[np.uint64], others: Sequence[NDArray[np.uint64]]) -> NDArray[np.float64]:
-    """Similarity of one set to each of others, all sorted and not empty."""
-    import numpy as np
-
-    sizes = np.array([len(o) for o in others])
-    every = others[0] if len(others) == 1 else np.concatenate(others)
-    at = np.searchsorted(one, every)
-    at[at == len(one)] = 0
-    both = np.add.reduceat((one[at] == every).astype(np.int64), np.cumsum(sizes) - sizes)
-    similar: NDArray[np.float64] = both / (len(one) + sizes - both)
-    return similar
-
-
-class _Hashes:
-    """64 bits for each shingle, from 64 bits of each word, which are worked out once: no chance and no clock in them."""
-
-    def __init__(self) -> None:
-        self._words: dict[str, int] = {}
-
-    def shingles(self, words: str) -> NDArray[np.uint64]:
-        """The different shingles of a text's words, sorted."""
-        import numpy as np
-
-        known = self._words
-        one = np.array([known.get(w) or self._new(w) for w in words.split()], np.uint64)
-        with np.errstate(over="ignore"):
-            two = _mixed(one[:-1] * np.uint64(_TWO) + one[1:])
-            three = _mixed(two[:-1] * np.uint64(_THREE) + one[2:])
-        return np.unique(np.concatenate((one, two, three)))
-
-    def _new(self, word: str) -> int:
-        digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        number = self._words[word] = int.from_bytes(digest, "little")
-        return number
-
-
-def _mixed(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Murmur3's last step: every bit of the result depends on every bit of the sum."""
-    import numpy as np
-
-    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return h ^ (h >> np.uint64(33))

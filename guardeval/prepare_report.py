@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from guardeval.preparing import CHECKS, REASONS, Prepared, Row
+from guardeval.candidate_rows import CHECKS, REASONS, Row
+from guardeval.preparing import Prepared
 from guardeval.report.tables import Table
 from guardeval.training_rows import Split, Trace
 

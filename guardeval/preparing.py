@@ -6,34 +6,36 @@ files: draws and order come from a hash of the seed and of each row's content.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from guardeval.benchmark_prompts import Benchmarks, normal
+from guardeval.benchmark_prompts import Benchmarks
+from guardeval.candidate_rows import (
+    REASONS,
+    Row,
+    check_overlap,
+    leave_out,
+    leave_out_duplicates,
+    leave_out_wrong,
+    marked,
+    overlap_counts,
+    read_source,
+    reasons_text,
+)
 from guardeval.errors import ConfigError, DataError
 from guardeval.mixture import amounts, drawn
 from guardeval.near_duplicates import THRESHOLD
 from guardeval.splitting import clusters_of_rows, split_clusters
-from guardeval.training_rows import Pair, Split, Trace, read_training_file, write_training_file
+from guardeval.training_rows import Split, Trace, write_training_file
 
 __all__ = ["PAIRS_FILE", "REASONS", "SUMMARY_FILE", "TRACES_FILE", "OverlapError", "Prepared", "Row", "prepare"]
 
 TRACES_FILE, PAIRS_FILE, SUMMARY_FILE = "rsft_training_data.json", "dpo_pairs.json", "prepare.json"
-REASONS = {
-    "empty": "no prompt in it",
-    "duplicate": "the same words as a row that was kept",
-    "conflict": "rows of the same words with another label",
-    "against_gold": "the label differs from the sample's own gold label",
-    "overlap": "repeats a test set",
-    "ratio": "more rows than the mix takes of this source",
-}
-CHECKS = ("exact", "normalised", "ngram", "near", "inherited")
 
 
 class OverlapError(DataError):
@@ -42,39 +44,6 @@ class OverlapError(DataError):
     def __init__(self, message: str, counts: Mapping[str, Mapping[str, int]] | None = None) -> None:
         super().__init__(message)
         self.counts = {} if counts is None else counts
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """One input row on its way: where it is from, what it repeats, where it goes."""
-
-    row: Trace | Pair
-    source: str
-    digest: str
-    rank: str  # its place in every draw
-    seeds: tuple[int, ...] = ()  # fingerprints of the prompts it was made from
-    seen: tuple[int, ...] = ()  # fingerprints of test prompts that it is known to repeat
-    stained: tuple[str, ...] = ()  # tests that the file says it repeats
-    overlaps: dict[str, set[str]] = field(default_factory=dict)  # task → kinds
-    exposed: set[int] = field(default_factory=set)
-    left_out: str = ""  # a reason, or nothing
-    cluster: int = -1
-    split: Split = Split.TRAIN
-
-    @property
-    def kind(self) -> str:
-        return "pairs" if isinstance(self.row, Pair) else "traces"
-
-    @property
-    def label(self) -> bool | None:
-        return self.row.sample.labels.get(self.row.target) if isinstance(self.row, Pair) else self.row.label
-
-    @property
-    def question(self) -> tuple[str, str, str]:
-        """What is asked, by its words."""
-        sample = self.row.sample
-        response = "" if sample.response is None else normal(sample.response)
-        return str(self.row.target), normal(sample.prompt), response if self.row.target.value != "prompt_harmfulness" else ""
 
 
 @dataclass(frozen=True)
@@ -119,20 +88,20 @@ def prepare(
     """
     out, ratios = Path(out).expanduser(), dict(ratios or {})
     _check(out, sources, ratios, n, validation, split_by, on_overlap)
-    rows = [r for source in dict.fromkeys(map(str, sources)) for r in _read(source, seed)]
+    rows = [r for source in dict.fromkeys(map(str, sources)) for r in read_source(source, seed)]
     read = Counter(r.source for r in rows)
-    _leave_out_wrong(rows)
-    _check_overlap([r for r in rows if not r.left_out], benchmarks)
-    overlap = _counts(r for r in rows if not r.left_out)
+    leave_out_wrong(rows)
+    check_overlap([r for r in rows if not r.left_out], benchmarks)
+    overlap = overlap_counts(r for r in rows if not r.left_out)
     if overlap and on_overlap == "refuse":
         raise OverlapError(_refusal(rows), overlap)
     if on_overlap == "drop":
-        _mark(rows, "overlap", lambda r: bool(r.overlaps))
-    _leave_out_duplicates(rows)
+        leave_out(rows, "overlap", lambda r: bool(r.overlaps))
+    leave_out_duplicates(rows)
     _mix(rows, ratios, n)
     kept = sorted((r for r in rows if not r.left_out), key=lambda r: r.rank)
     if not kept:
-        raise DataError(f"nothing is left to write: {_reasons(rows)}")
+        raise DataError(f"nothing is left to write: {reasons_text(rows)}")
     _split(kept, validation, threshold if split_by == "cluster" else None)
     files = _write(out, kept, sources)
     settings = {
@@ -170,69 +139,6 @@ def _check(
         raise ConfigError(f"{out}: is no folder; -o names the folder that the training files go to")
 
 
-def _read(source: str, seed: int) -> Iterator[Row]:
-    for row in read_training_file(source):
-        said = row.to_row()
-        own = {k: v for k, v in said["guardeval"].items() if k != "index"}  # a place in a file, where nothing better is known
-        content = orjson.dumps({**said, "split": None, "guardeval": own}, option=orjson.OPT_SORT_KEYS)
-        digest = hashlib.sha256(content).hexdigest()
-        rank = hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()
-        try:
-            handed_down = _handed_down(row.about)
-        except (TypeError, ValueError, KeyError) as e:
-            raise DataError(
-                f"{source}: sample {row.sample.id!r}: seeds, exposed or contaminated_with of `guardeval` cannot be read "
-                f"({type(e).__name__}: {e}), so whether the row repeats a test is not known: make the file again"
-            ) from e
-        yield Row(row, source, digest, rank, *handed_down)
-
-
-def _handed_down(about: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
-    """Seeds, exposed, contaminated_with. Raises what wrong types raise, and :class:`ValueError` for what is no fingerprint."""
-    seeds, exposed, tasks = (about.get(k) or [] for k in ("seeds", "exposed", "contaminated_with"))
-    if not all(isinstance(some, list) for some in (seeds, exposed, tasks)) or not all(isinstance(t, str) for t in tasks):
-        raise TypeError("lists are wanted, of names in contaminated_with")
-    return tuple(_fingerprint(s["prompt"]) for s in seeds), tuple(map(_fingerprint, exposed)), tuple(tasks)
-
-
-def _fingerprint(given: Any) -> int:
-    if type(given) is not int or not 0 <= given < 1 << 64:
-        raise ValueError("a fingerprint, a number of 64 bits, is wanted")
-    return given
-
-
-# ---- what is left out ----
-
-
-def _mark(rows: Iterable[Row], reason: str, wrong: Callable[[Row], bool]) -> None:
-    for row in rows:
-        if not row.left_out and wrong(row):
-            row.left_out = reason
-
-
-def _leave_out_wrong(rows: Sequence[Row]) -> None:
-    """Nothing asked teaches nothing, an end against a trace's own gold label the wrong; of two labels of one question neither can be trusted."""
-    _mark(rows, "empty", lambda r: not r.row.sample.prompt.strip())
-    _mark(rows, "against_gold", lambda r: r.row.sample.labels.get(r.row.target) not in (None, r.label))
-    labels: dict[tuple[str, str, str], set[bool]] = {}
-    for row in rows:
-        if not row.left_out and row.label is not None:
-            labels.setdefault(row.question, set()).add(row.label)
-    _mark(rows, "conflict", lambda r: len(labels.get(r.question, ())) > 1)
-
-
-def _leave_out_duplicates(rows: Sequence[Row]) -> None:
-    """One trace a question: one of a real sample before a generated one. Pairs of one question differ in their answers."""
-    taken: set[tuple[str, ...]] = set()
-    for row in sorted(rows, key=lambda r: (r.row.about.get("kind") == "synthetic", r.digest)):
-        if row.left_out:
-            continue
-        answers = (row.row.chosen, row.row.rejected) if isinstance(row.row, Pair) else ()
-        key = (row.kind, *row.question, *answers)
-        row.left_out = "duplicate" if key in taken else ""
-        taken.add(key)
-
-
 def _mix(rows: Sequence[Row], ratios: Mapping[str, float], n: int | None) -> None:
     for kind in ("traces", "pairs"):
         by_source: dict[str, list[Row]] = {}
@@ -243,7 +149,9 @@ def _mix(rows: Sequence[Row], ratios: Mapping[str, float], n: int | None) -> Non
         asked = {s: ratio for s, ratio in ratios.items() if s in there}
         empty = next((s for s in asked if not there[s]), None)
         if empty is not None:
-            raise DataError(f"{empty}: is to be {asked[empty]:g} of the mix and has no row left: {_reasons(by_source[empty])}")
+            raise DataError(
+                f"{empty}: is to be {asked[empty]:g} of the mix and has no row left: {reasons_text(by_source[empty])}"
+            )
         taken = amounts({s: len(r) for s, r in there.items()}, asked, n if kind == "traces" else None)
         for source, some in there.items():
             _draw(some, taken[source])
@@ -255,40 +163,7 @@ def _draw(rows: Sequence[Row], n: int) -> None:
     for i in sorted(range(len(rows)), key=lambda i: rows[i].rank):
         by_label.setdefault(str(rows[i].label), []).append(i)
     chosen = set(drawn(by_label, n))
-    _mark((r for i, r in enumerate(rows) if i not in chosen), "ratio", lambda _: True)
-
-
-def _reasons(rows: Iterable[Row]) -> str:
-    counts = Counter(r.left_out for r in rows if r.left_out)
-    return "; ".join(f"{n} × {REASONS[reason]}" for reason, n in sorted(counts.items())) or "no row in it"
-
-
-# ---- test sets ----
-
-
-def _check_overlap(rows: Sequence[Row], benchmarks: Benchmarks) -> None:
-    """Which test sets each row repeats, by its own prompt, by the prompts it was made from, or by what is said of it."""
-    asked: dict[str, dict[str, list[tuple[str, int]]]] = {}
-    for row in rows:
-        prompt = row.row.sample.prompt
-        hits = asked.get(prompt)
-        if hits is None:
-            hits = asked[prompt] = benchmarks.hits(prompt)
-        inherited = [hit for f in (*row.seeds, *row.seen) for hit in benchmarks.seen(f)]
-        for kind, found in (*hits.items(), ("inherited", inherited)):
-            for task, mark in found:
-                row.overlaps.setdefault(task, set()).add(kind)
-                row.exposed.add(mark)
-        for task in row.stained:
-            row.overlaps.setdefault(task, set()).add("inherited")
-
-
-def _counts(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
-    for row in rows:
-        for task, kinds in row.overlaps.items():
-            found.setdefault(task, Counter()).update([*kinds, "any"])
-    return {task: dict(counts) for task, counts in sorted(found.items())}
+    leave_out((r for i, r in enumerate(rows) if i not in chosen), "ratio", lambda _: True)
 
 
 def _refusal(rows: Sequence[Row]) -> str:
@@ -300,15 +175,6 @@ def _refusal(rows: Sequence[Row]) -> str:
         f"{hit[0].source}: nothing was written. --drop_overlap leaves these rows out; --allow_overlap writes them, and marks "
         "every model trained on them as contaminated with these tests"
     )
-
-
-def _marked(row: Row) -> Trace | Pair:
-    """The row as it is written: its split, and the test sets it repeats."""
-    about = dict(row.row.about)
-    if row.overlaps:
-        about["contaminated_with"] = sorted(row.overlaps)
-        about["exposed"] = sorted({*row.seen, *row.exposed})
-    return replace(row.row, split=row.split, about=about)
 
 
 # ---- split and files ----
@@ -343,7 +209,7 @@ def _write(out: Path, rows: Sequence[Row], sources: Sequence[Path | str]) -> tup
     for kind, name in (("traces", TRACES_FILE), ("pairs", PAIRS_FILE)):
         of_kind = [r for r in rows if r.kind == kind]
         if of_kind:
-            files.append(write_training_file(out / name, map(_marked, of_kind)))
+            files.append(write_training_file(out / name, map(marked, of_kind)))
         elif (out / SUMMARY_FILE).is_file():
             (out / name).unlink(missing_ok=True)  # of an earlier mix: beside this one it would be taken for a part of it
     return tuple(files)
