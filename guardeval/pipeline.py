@@ -15,6 +15,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Protocol
 
 from guardeval.broker import Broker, BudgetSpent, Counters, Estimate, default_cache_path
+from guardeval.contamination import Contact, Marker, is_untold, seen_by
 from guardeval.contracts import Case, Solver
 from guardeval.data import Judged, Outcome, Sample, Target, Verdict
 from guardeval.errors import ConfigError, DataError, GuardevalError, ModelError, ModelUnusable, PluginError
@@ -71,6 +72,7 @@ class TaskRun:
     metrics: Mapping[str, Any]  # as in the results file
     higher_is_better: Mapping[str, bool]
     lost: LostVotes = field(default_factory=LostVotes)
+    contacts: tuple[Contact, ...] = ()  # models that have seen some of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ def _parties(settings: Settings, registry: Registry) -> tuple[Party, ...]:
     seats = []
     for spec in settings.model:
         own = None if spec.solver is None else _solver(spec.solver, spec.solver_args, registry)
-        seats.append(Seat(spec, build_model(spec, registry), own))
+        model = build_model(spec, registry)
+        seats.append(Seat(spec, model, own, seen_by(spec, model)))
     if is_combining(solver):
         party = Party(tuple(seats), settings.solver, solver)
         if isinstance(solver, Combiner):
@@ -288,6 +291,7 @@ class _State:
     spent: float = 0.0  # US dollars, by earlier models of the same command
     logs: dict[str, SampleLog] = field(default_factory=dict)
     lost: dict[str, LostVotes] = field(default_factory=dict)
+    markers: dict[str, Marker] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     status: str = "complete"
     first_error: str = ""
@@ -320,6 +324,7 @@ async def _ask(state: _State, task: Task, samples: Iterator[Sample], bound: Boun
     """Workers over one iterator, not a task a sample: a hundred thousand rows stay as light as one."""
     solver, policies, progress = state.party.solver, state.resolved.policies, state.progress
     lost = state.lost.setdefault(task.name, LostVotes())
+    seen = state.markers.setdefault(task.name, state.party.marker(task.name))
 
     async def work() -> None:
         for sample in samples:
@@ -332,7 +337,7 @@ async def _ask(state: _State, task: Task, samples: Iterator[Sample], bound: Boun
                 return
             except Exception as e:  # noqa: BLE001 - told apart there: a sample that failed, or a run that must end
                 verdict = _unheard(e, case, solver)
-            judged = Judged(sample, verdict, asker.usage())
+            judged = Judged(sample, verdict, asker.usage(), seen(sample))
             if verdict.outcome is Outcome.FAILED and not state.first_error:
                 state.first_error = verdict.raw
             lost.look(verdict)
@@ -380,14 +385,15 @@ def _finish(state: _State, started: datetime) -> Run:
     for task in resolved.selection.tasks:
         if task.name not in judged:
             continue
+        contacts = state.markers[task.name].contacts if task.name in state.markers else ()
         try:
-            metrics, better = score_task(judged[task.name], resolved.scorers[task.name])
+            metrics, better = score_task(judged[task.name], resolved.scorers[task.name], is_untold(contacts))
         except GuardevalError as e:  # what was heard is written first: it was paid for
             broken = broken or e
-            metrics, better = score_task(judged[task.name], {})
+            metrics, better = score_task(judged[task.name], {}, is_untold(contacts))
         metrics = {"name": task.name, "alias": task.title, "target": str(task.target), **metrics}
         lost = state.lost.get(task.name, LostVotes())
-        runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better, lost)
+        runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better, lost, contacts)
     head = assemble_head(resolved, party, runs, state.counters, state.status, started, datetime.now())
     metrics = {name: r.metrics for name, r in runs.items()}
     directions = {name: r.higher_is_better for name, r in runs.items()}
