@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardeval.exposure import Exposure, fingerprint
-from guardeval.models import MODEL_FILE, ModelSpec
+from guardeval.models import MODEL_FILE
 
 if TYPE_CHECKING:
     from guardeval.contracts import BatchModel, Model
@@ -50,8 +50,9 @@ class Seen:
         return {"prompts": len(self.prompts), "sha256": self.prompts.digest, **tasks}
 
 
-def seen_by(spec: ModelSpec, model: Model | BatchModel) -> Seen | None:
-    """Joined over all model folders behind a model: the one named, those in its options, the one that it ships; None: unknown.
+def seen_by(folder: Path | None, model: Model | BatchModel) -> Seen | None:
+    """Joined over all model folders behind a model: ``folder``, as it was named, those in its options, the one that it ships;
+    None: unknown.
 
     Raises :class:`ConfigError` for a folder whose fingerprints are missing or not its own.
     """
@@ -60,16 +61,16 @@ def seen_by(spec: ModelSpec, model: Model | BatchModel) -> Seen | None:
 
     known: Exposure | None = None
     tasks: frozenset[str] = frozenset()
-    for folder in _folders(spec, model):
-        tasks |= contaminated_tasks(read_model_folder(folder))
-        if (found := exposure_of(folder)) is not None:
+    for path in _folders(folder, model):
+        tasks |= contaminated_tasks(read_model_folder(path))
+        if (found := exposure_of(path)) is not None:
             known = found if known is None else known.joined(found)
     return Seen(known or Exposure(), tasks) if known is not None or tasks else None
 
 
-def _folders(spec: ModelSpec, model: Model | BatchModel) -> list[Path]:
-    named = [spec.name, getattr(model, "model_folder", None)]
-    named += [getattr(model, option, None) for option in ("model", *getattr(type(model), "path_options", ()))]
+def _folders(folder: Path | None, model: Model | BatchModel) -> list[Path]:
+    named = [folder, getattr(model, "model_folder", None)]
+    named += [getattr(model, option, None) for option in getattr(type(model), "path_options", ())]
     paths = {Path(n).expanduser().resolve() for n in named if isinstance(n, (str, Path)) and str(n)}
     return sorted(p for p in paths if (p / MODEL_FILE).is_file())
 

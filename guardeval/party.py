@@ -24,12 +24,13 @@ __all__ = ["Party", "Seat", "labelled", "without_solvers"]
 @dataclass(frozen=True)
 class Seat:
     """One model of a party; ``solver`` is its own way of being asked, None where the party's solver says how. ``seen`` is
-    what it was trained on, None where that is not known."""
+    what it was trained on, None where that is not known; ``remarks`` what its card has to say of how it is asked."""
 
     spec: ModelSpec
     model: Model | BatchModel
     solver: Solver | None = None
     seen: Seen | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -65,6 +66,11 @@ class Party:
     def notices(self) -> tuple[str, ...]:
         """What every table must say about the models' verdicts."""
         return tuple(dict.fromkeys(n for seat in self.seats for n in seat.model.traits.notices))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the models' cards say of how they are asked, and of themselves."""
+        return tuple(dict.fromkeys(r for seat in self.seats for r in seat.remarks))
 
     @property
     def _called(self) -> tuple[str, ...]:

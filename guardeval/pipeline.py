@@ -15,13 +15,14 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Protocol
 
 from guardeval.broker import Broker, BudgetSpent, Counters, Estimate, default_cache_path
+from guardeval.card_defaults import Asked, with_card_defaults
 from guardeval.contamination import Contact, Marker, is_untold, seen_by
 from guardeval.contracts import Case, Solver
 from guardeval.data import Judged, Outcome, Sample, Target, Verdict
 from guardeval.errors import ConfigError, DataError, GuardevalError, ModelError, ModelUnusable, PluginError
 from guardeval.judged import OUTCOMES, Judgements
 from guardeval.lost_votes import LostVotes
-from guardeval.models import ModelSpec, build_model
+from guardeval.models import ModelSpec, build_model, find_model
 from guardeval.panel import is_combining
 from guardeval.party import Party, Seat
 from guardeval.policies import PolicySet, load_policies
@@ -29,7 +30,7 @@ from guardeval.registry import Registry
 from guardeval.results import assemble_head, assemble_results, assemble_run_record, group_specs
 from guardeval.runs import RunFolder, SampleLog
 from guardeval.scoring import DEFAULT_SCORERS, checked_scorer, score_task
-from guardeval.settings import Settings
+from guardeval.settings import DEFAULT_POLICIES, DEFAULT_SOLVER, Settings
 from guardeval.task import TaskIndex
 from guardeval.voting import Combiner
 
@@ -109,10 +110,12 @@ class Plan:
 def plan(settings: Settings, registry: Registry | None = None) -> Plan:
     """Resolve every name. Raises the :class:`GuardevalError` that says what is wrong, before any model is asked."""
     registry = registry or Registry()
+    complete = with_card_defaults(settings, registry)
+    settings = complete.settings
     selection = TaskIndex(settings.include_path, registry).select(settings.task)
     selection = _of_target(selection, settings.target)
-    policies = load_policies(settings.policies)
-    parties = _parties(settings, registry)
+    policies = load_policies(settings.policies or DEFAULT_POLICIES)
+    parties = _parties(complete, registry)
     for seat in (seat for party in parties for seat in party.seats):
         for task in selection.tasks:
             if task.target not in seat.model.traits.targets:
@@ -127,20 +130,23 @@ def plan(settings: Settings, registry: Registry | None = None) -> Plan:
     return Plan(settings, registry, selection, rows, policies, scorers, parties)
 
 
-def _parties(settings: Settings, registry: Registry) -> tuple[Party, ...]:
+def _parties(asked: Asked, registry: Registry) -> tuple[Party, ...]:
     """Who is asked in which run: a solver that combines takes all models together, any other one model a run."""
-    solver = _solver(settings.solver, settings.solver_args, registry)
+    settings = asked.settings
+    name = settings.solver or DEFAULT_SOLVER
+    solver = _solver(name, settings.solver_args, registry)
     seats = []
-    for spec in settings.model:
+    for spec, remarks in zip(settings.model, asked.remarks, strict=True):
         own = None if spec.solver is None else _solver(spec.solver, spec.solver_args, registry)
         model = build_model(spec, registry)
-        seats.append(Seat(spec, model, own, seen_by(spec, model)))
+        seen = seen_by(find_model(spec.name, registry).folder, model)
+        seats.append(Seat(spec, model, own, seen, remarks))
     if is_combining(solver):
-        party = Party(tuple(seats), settings.solver, solver)
+        party = Party(tuple(seats), name, solver)
         if isinstance(solver, Combiner):
             solver.check(party.names)
         return (party,)
-    return tuple(Party((s,), s.spec.solver or settings.solver, s.solver or solver) for s in seats)
+    return tuple(Party((s,), s.spec.solver or name, s.solver or solver) for s in seats)
 
 
 def _solver(name: str, options: Mapping[str, Any], registry: Registry) -> Solver:
@@ -168,7 +174,7 @@ def _scorers(names: Sequence[str], registry: Registry) -> dict[str, Any]:
 
 def run(
     task: str | Sequence[str],
-    solver: str = "direct",
+    solver: str | None = None,
     model: str | ModelSpec | Mapping[str, Any] | Sequence[Any] = "embedded",
     *,
     registry: Registry | None = None,

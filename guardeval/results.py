@@ -148,6 +148,7 @@ def notices(plan: Plan, party: Party, runs: Mapping[str, TaskRun], status: str) 
             "so a contrast of prompts on it is not applicable"
         )
     out.extend(party.notices)
+    out.extend(party.remarks)
     for name, r in runs.items():
         out.extend(_task_notices(name, r, party.combined))
         out.extend(f"{name}: {notice}" for notice in [r.lost.notice(plan.settings.redact)] if notice)
