@@ -80,7 +80,7 @@ def _is_open(settings: Settings, registry: Registry) -> bool:
 
 def _innermost(solver: Solver, registry: Registry) -> str:
     """The label of a solver; of one that draws or votes, of the one that it asks with."""
-    names = [f.name for f in dataclasses.fields(solver)] if dataclasses.is_dataclass(solver) else []
+    names: list[str] = [f.name for f in dataclasses.fields(solver)] if dataclasses.is_dataclass(solver) else []
     inner = [h for h in (getattr(solver, name) for name in names) if isinstance(h, Solver)]
     if len(inner) == 1:
         return _innermost(inner[0], registry)

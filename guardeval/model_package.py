@@ -258,15 +258,16 @@ def _needs(backend: str) -> str:
 
 
 def _readme(packaged: Packaged, card: Mapping[str, Any]) -> str:
+    from dataclasses import replace
+
     from guardeval.report.markdown import markdown_tables
     from guardeval.report.model_tables import model_tables
 
     folder = packaged.project / packaged.distribution.replace("-", "_") / "model"
     tables = model_tables(packaged.name, folder)
     about = [t for t in tables[0].rows if t[0] != "folder"]  # where it lies here says nothing elsewhere
-    from dataclasses import replace
-
-    text = markdown_tables([replace(tables[0], title="", rows=tuple(about)), *tables[1:]])
+    notices = [str(n) for n in card.get("notices") or ()]
+    text = markdown_tables([replace(tables[0], title="", rows=tuple(about)), *tables[1:]], notices)
     use = f"    pip install {packaged.distribution}\n    guardeval run --task wildguard --model {packaged.name}\n"
     return f"# {packaged.name}\n\nA guard model for guardeval.\n\n{use}\n{text}"
 
@@ -280,8 +281,8 @@ def build_wheel(packaged: Packaged) -> Path:
     words = ["-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(dist), str(packaged.project)]
     missing = [name for name in ("pip", "setuptools") if importlib.util.find_spec(name) is None]
     by_hand = (
-        f"the project is written: `pip wheel --no-deps -w {dist} {packaged.project}` builds it where pip and setuptools are, or "
-        "any builder that reads pyproject.toml"
+        f"the project is written: `pip wheel --no-deps -w {dist} {packaged.project}` builds it where pip and setuptools are, "
+        "or any builder that reads pyproject.toml"
     )
     if missing:
         raise ConfigError(f"no wheel: {' and '.join(missing)} not installed in this environment; {by_hand}")

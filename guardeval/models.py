@@ -15,7 +15,7 @@ from guardeval.errors import ConfigError, PluginError, did_you_mean
 from guardeval.registered_models import registered_models
 from guardeval.registry import Registry, build, owner
 
-__all__ = ["MODEL_FILE", "FoundModel", "ModelSpec", "build_model", "find_model", "read_model_folder"]
+__all__ = ["MODEL_FILE", "FoundModel", "ModelSpec", "build_model", "find_model", "packaged_folder", "read_model_folder"]
 
 MODEL_FILE = "guardeval-model.yaml"
 _LARGEST_CARD = 1 << 20  # bytes; a card of many thousand sources takes a tenth of it
