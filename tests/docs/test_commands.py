@@ -57,6 +57,7 @@ def desk(tmp_path, monkeypatch) -> Iterator[Path]:
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GUARDEVAL_CACHE", str(tmp_path / "cache.sqlite"))
+    monkeypatch.setenv("GUARDEVAL_CONFIG", str(tmp_path / ".config"))
     monkeypatch.setenv("OPENAI_API_KEY", "not a key")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path

@@ -190,7 +190,9 @@ def test_every_model_of_a_command_keeps_its_own_way(desk):
     from guardeval.pipeline import run_all
 
     folder = a_folder(desk, solver="multistep")
-    settings = Settings.from_mapping({**write_task(desk / "m", ROWS), "model": [str(folder), "dummy"], "no_cache": True}, "test")
+    settings = Settings.from_mapping(
+        {**write_task(desk / "m", ROWS), "model": [str(folder), "dummy"], "no_cache": True}, "test"
+    )
     assert [r.results["config"]["solver"] for r in run_all(settings)] == ["multistep", "direct"]
 
 
@@ -252,8 +254,14 @@ def test_no_solver_and_no_policies_stay_the_defaults(desk):
         ({"policies": ["minimal"]}, "a verbosity, or a folder in the model folder is wanted"),
         ({"solver": "my_module:Solver"}, "a class, which would be run"),
         ({"solver": "self_consistency", "solver_args": {"inner": "my_module:Solver"}}, "a class, which would be run"),
-        ({"solver": "self_consistency", "solver_args": {"inner": {"solver": "my_module:Solver"}}}, "a class, which would be run"),
-        ({"solver": "ensemble", "solver_args": {"weights": "/etc/passwd", "vote": "weighted"}}, "leads out of the model folder"),
+        (
+            {"solver": "self_consistency", "solver_args": {"inner": {"solver": "my_module:Solver"}}},
+            "a class, which would be run",
+        ),
+        (
+            {"solver": "ensemble", "solver_args": {"weights": "/etc/passwd", "vote": "weighted"}},
+            "leads out of the model folder",
+        ),
         ({"solver": "mulistep"}, "did you mean 'multistep'"),
         ({"solver": "multistep", "solver_args": {"skipp": "x"}}, "did you mean 'skip'"),
         ({"policies": "/etc"}, "leads out of the model folder"),

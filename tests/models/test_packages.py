@@ -32,7 +32,9 @@ ROWS = made_up(60)
 def guard(tmp_path_factory) -> Path:
     folder = train_guard(ROWS[:40], tmp_path_factory.mktemp("trained") / "guard")
     card = folder / "guardeval-model.yaml"
-    card.write_text(yaml.safe_dump({**yaml.safe_load(card.read_text()), "licence": "ODC-BY-1.0", "notices": ["mind <the> gap"]}))
+    card.write_text(
+        yaml.safe_dump({**yaml.safe_load(card.read_text()), "licence": "ODC-BY-1.0", "notices": ["mind <the> gap"]})
+    )
     return folder
 
 
@@ -82,7 +84,18 @@ def test_another_environment_installs_the_wheel_and_uses_it_by_name(wheel, desk)
     (site / "base.pth").write_text("\n".join(lines) + "\n")
     done(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
     asked = write_task(desk / "mine", ROWS[20:])
-    words = ("--task", "mine", "--include_path", asked["include_path"], "--data", asked["data"], "--no_cache", "-q", "-o", "out")
+    words = (
+        "--task",
+        "mine",
+        "--include_path",
+        asked["include_path"],
+        "--data",
+        asked["data"],
+        "--no_cache",
+        "-q",
+        "-o",
+        "out",
+    )
     run = done(python, "-m", "guardeval", "run", "--model", "my-guard.v2", *words)
     assert "marked: contaminated" in run and "has seen 20 of 40 prompts" in run and "mind <the> gap" in run
     assert "my-guard.v2" in done(python, "-m", "guardeval", "models", "list")
@@ -121,13 +134,23 @@ def test_a_packaged_model_is_named_alone_and_must_hold_a_folder(desk, monkeypatc
 
 def test_what_is_no_part_of_the_model_stays_out(desk, capsys, cli_main):
     folder = a_folder(desk, policies="policies")
-    for name in ("training/state.json", "training/checkpoint-1/optimizer.pt", "policies/mine.txt", ".git/config", "notes/a.txt"):
+    for name in (
+        "training/state.json",
+        "training/checkpoint-1/optimizer.pt",
+        "policies/mine.txt",
+        ".git/config",
+        "notes/a.txt",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
     for name in ("tokenizer.json", "modeling_x.py", "run.sh", "README.md"):
         (folder / name).write_text("x")
     made = write_project(folder, "g", desk / "p")
-    kept = {str(p.relative_to(desk / "p/guardeval_model_g/model")) for p in (desk / "p/guardeval_model_g/model").rglob("*") if p.is_file()}
+    kept = {
+        str(p.relative_to(desk / "p/guardeval_model_g/model"))
+        for p in (desk / "p/guardeval_model_g/model").rglob("*")
+        if p.is_file()
+    }
     assert kept == {"guardeval-model.yaml", "policies/mine.txt", "tokenizer.json", "README.md"}
     assert set(made.left_out) == {"training/", ".git", "notes/", "modeling_x.py", "run.sh"}
     assert cli_main("models", "package", "guard", "-o", "q") == 0
