@@ -11,6 +11,8 @@ import orjson
 import pytest
 import yaml
 from guard_support import made_up, train_guard, write_task
+from hypothesis import given
+from hypothesis import strategies as st
 
 import guardeval
 from guardeval.combine import combine_runs
@@ -18,7 +20,7 @@ from guardeval.compare_runs import compare_runs
 from guardeval.contamination import Contact, Marker, Seen, contamination_notice
 from guardeval.data import Target
 from guardeval.errors import ConfigError
-from guardeval.exposure import Exposure
+from guardeval.exposure import Exposure, normalised
 from guardeval.judged import Judgements
 from guardeval.model_folder import parent_of
 from guardeval.report.comparison import comparison_tables
@@ -279,3 +281,11 @@ def test_old_run_folders_without_marks_still_open(desk, guard):
     found = run("dummy", write_task(desk / "mine", UNSEEN))
     (task,) = open_run(found.path).tasks
     assert not task.judgements().seen.any()
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=300), max_size=60))
+def test_the_quick_way_to_words_is_the_same_as_the_plain_one(text):
+    assert normalised(text) == " ".join(re.findall(r"\w+", text.lower()))
+    assert normalised(text.encode("ascii", "replace").decode()) == normalised(
+        text.encode("ascii", "replace").decode() + "\u2028"
+    )

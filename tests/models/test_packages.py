@@ -107,7 +107,7 @@ def test_another_environment_installs_the_wheel_and_uses_it_by_name(wheel, desk)
 
 
 def registry_with(value: str, name: str = "mine") -> Registry:
-    ours = [e for e in Registry().entries("models").values()]
+    ours = list(Registry().entries("models").values())
     return Registry([*ours, EntryPoint(name, value, "guardeval.models")])
 
 
