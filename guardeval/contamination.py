@@ -52,14 +52,15 @@ class Seen:
 
 def seen_by(folder: Path | None, model: Model | BatchModel) -> Seen | None:
     """Joined over all model folders behind a model: ``folder``, as it was named, those in its options, the one that it ships;
-    None: unknown.
+    and over what the backend itself says. None: unknown.
 
     Raises :class:`ConfigError` for a folder whose fingerprints are missing or not its own.
     """
     from guardeval.model_folder import contaminated_tasks, exposure_of
     from guardeval.models import read_model_folder
 
-    known: Exposure | None = None
+    own = getattr(model, "exposure", None)
+    known: Exposure | None = own if isinstance(own, Exposure) else None
     tasks: frozenset[str] = frozenset()
     for path in _folders(folder, model):
         tasks |= contaminated_tasks(read_model_folder(path))

@@ -39,8 +39,9 @@ def _words(text: str) -> bytes:
 
 
 def fingerprint(text: str) -> int:
-    """64 bits that stand for a prompt; equal for texts with equal words."""
-    return int.from_bytes(hashlib.sha256(_words(text)).digest()[:8], "little")
+    """64 bits that stand for a prompt; equal for texts with equal words, of texts without any (signs, emoji) for equal ones."""
+    words = _words(text) or text.strip().encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(words).digest()[:8], "little")
 
 
 @dataclass(frozen=True, eq=False)

@@ -232,6 +232,11 @@ def test_the_shipped_guards_say_what_they_have_seen(desk):
     assert found.results["configs"]["wildguard"]["marks"] == ["sample rows"]
 
 
+def test_prompts_without_a_word_are_told_apart():
+    seen = Exposure.of(["\U0001f600 !", "Hello, world"])
+    assert seen.holds("\U0001f600 !\n") and not seen.holds("\U0001f52b") and not seen.holds("") and seen.holds("hello WORLD!!")
+
+
 def test_columns_keep_the_mark():
     judged = [a_judged(True, True, i) for i in range(4)]
     judged[2].seen = True
@@ -275,6 +280,14 @@ def test_who_has_seen_what_in_words():
         "the clean subset holds the other 1"
     )
     assert contamination_notice((), 0, 3) == ""
+
+
+def test_a_replayed_run_is_as_contaminated_as_the_model_was(desk, guard):
+    asked = write_task(desk / "all", UNSEEN)
+    found = guardeval.run(model=f"replay/{run(guard, asked).path}", no_cache=True, **asked)
+    assert clean_of(found)["samples"] == 20 and found.results["configs"]["mine"]["marks"] == ["contaminated"]
+    unmarked = guardeval.run(model=f"replay/{run('dummy', asked).path}", no_cache=True, **asked)
+    assert list(unmarked.results["config"]["exposure"].values()) == ["what it has seen is not known"]
 
 
 def test_old_run_folders_without_marks_still_open(desk, guard):
