@@ -14,7 +14,8 @@ from typing import Any
 
 from guardeval.aligned import align
 from guardeval.broker.bound import total
-from guardeval.combined_record import CombinedHead, combined_head, combined_record, member_configs
+from guardeval.combined_record import CombinedHead, combined_contacts, combined_head, combined_record, member_configs
+from guardeval.contamination import is_untold
 from guardeval.data import Judged, Usage, Verdict, Voters
 from guardeval.errors import ConfigError, DataError
 from guardeval.judged import Judgements
@@ -53,7 +54,8 @@ class Gathered:
     left_out: list[int] = field(default_factory=list)  # by run; complete once the iteration has ended
 
     def __iter__(self) -> Iterator[tuple[Judged, list[Said], int]]:
-        """A sample as the first run has it, what each member said, and the prompt's cluster. Streams."""
+        """A sample as the first run has it, seen where any run's model saw it, what each member said, and the prompt's
+        cluster. Streams."""
         if len(self.records) == 1:
             for judged, cluster in self.records[0].lines():
                 yield judged, _voted(judged, self.members), cluster
@@ -61,7 +63,9 @@ class Gathered:
         aligned = align(self.records, self.members)
         for all_judged, cluster in aligned:
             said = [Said(name, j.verdict, j.usage) for name, j in zip(self.members, all_judged, strict=True)]
-            yield all_judged[0], said, cluster
+            first = all_judged[0]
+            seen = any(j.seen for j in all_judged)
+            yield first if first.seen == seen else replace(first, seen=seen), said, cluster
         self.left_out[:] = aligned.left_out
 
 
@@ -142,7 +146,7 @@ def settle(combiner: Combiner, judged: Judged, said: Sequence[Said]) -> Judged:
     while verdict is None:
         asked = said[: len(asked) + 1]
         verdict = combiner.combined(sample, target, asked, len(asked) == len(said))
-    return Judged(sample, verdict, total([s.usage for s in asked]))
+    return Judged(sample, verdict, total([s.usage for s in asked]), judged.seen)
 
 
 def said_of(gathered: Gathered) -> dict[str, Judgements]:
@@ -152,7 +156,8 @@ def said_of(gathered: Gathered) -> dict[str, Judgements]:
         policies = gathered.records[0].policy_names
         return {
             name: Judgements.of(
-                [Judged(j.sample, said[i].verdict, said[i].usage or Usage()) for j, said in rows], policy_names=policies
+                [Judged(j.sample, said[i].verdict, said[i].usage or Usage(), j.seen) for j, said in rows],
+                policy_names=policies,
             )
             for i, name in enumerate(gathered.members)
         }
@@ -227,6 +232,6 @@ def _write_task(
         raise DataError(f"the runs share no sample of {gathered.task}: nothing to combine")
     options = record.about.get("scorers") or {}
     scorers = {n: checked_scorer(build(registry.load("scorers", n), o or {}, f"scorer {n!r}"), n) for n, o in options.items()}
-    values, better = score_task(judged, scorers)
+    values, better = score_task(judged, scorers, is_untold(combined_contacts(head.runs, head.members, gathered.task)))
     about = {"name": gathered.task, "alias": record.about["title"], "target": str(record.target)}
     return _Written(judged, {**about, **values}, better, lost)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import guardeval
 from guardeval.broker.counters import Counters
+from guardeval.contamination import CONTAMINATED, Contact, contacts_of, contamination_notice, is_contaminated
 from guardeval.judged import Judgements
 from guardeval.lost_votes import LostVotes
 from guardeval.party import labelled, without_solvers
@@ -23,10 +24,19 @@ from guardeval.voting import Combiner
 if TYPE_CHECKING:
     from guardeval.combine import Gathered
 
-__all__ = ["CombinedHead", "combined_head", "combined_record", "member_configs"]
+__all__ = ["CombinedHead", "combined_contacts", "combined_head", "combined_record", "member_configs"]
 
 _WHO = ("model", "model_args", "solver", "solver_label")
 _PROMPTS = "a contrast of prompts on it is not applicable"  # how a notice of a classifier's run ends
+
+
+def combined_contacts(runs: Sequence[StoredRun], members: Sequence[str], task: str) -> tuple[Contact, ...]:
+    """What the members have seen of a task, as their own runs say it; by the members' names."""
+    found = []
+    for run, name in zip(runs, members, strict=False):
+        told = contacts_of((head_of(run).get("configs") or {}).get(task) or {})
+        found += [c if len(runs) == 1 else replace(c, model=name if len(told) == 1 else f"{name}: {c.model}") for c in told]
+    return tuple(found)
 
 
 def member_configs(runs: Sequence[StoredRun]) -> list[dict[str, Any]]:
@@ -92,6 +102,7 @@ class CombinedHead:
             "model_args": {},
             "members": member_configs(self.runs) if len(self.runs) > 1 else first["config"].get("members", []),
             "model_notices": list(dict.fromkeys(n for c in configs for n in c.get("model_notices") or ())),
+            "exposure": {name: told for c in configs for name, told in (c.get("exposure") or {}).items()},
             "solver": self.solver_name,
             "solver_args": configuration(self.solver),
             "solver_label": labelled(self.solver_name, self.solver),
@@ -105,10 +116,14 @@ class CombinedHead:
     ) -> dict[str, Any]:
         about = dict(first["configs"][task])
         chosen = self.samples is not None or left_out > 0
-        marks = [m for m in about.get("marks") or () if m not in ("provisional", "subset")]
+        contacts = combined_contacts(self.runs, self.members, task)
+        marks = [m for m in about.get("marks") or () if m not in ("provisional", "subset", CONTAMINATED)]
         marks += ["subset"] if chosen or about.get("subset") else []
+        seen = (metrics.get("contamination") or {}).get("samples", 0)
+        marks += [CONTAMINATED] if is_contaminated(contacts, seen) else []
         marks += ["provisional"] if metrics["outcomes"]["failed"] or lost.samples else []
-        return {**about, "marks": marks}
+        told = {"contamination": {c.model: c.as_dict() for c in contacts}} if contacts else {}
+        return {**about, "marks": marks, **told}
 
     def _notices(
         self, judged: Mapping[str, Judgements], solver: Combiner, left_out: Mapping[str, int], lost: Mapping[str, LostVotes]
@@ -127,8 +142,11 @@ class CombinedHead:
                 out.append(f"{task}: up to {left_out[task]} samples a run were left out: not all runs hold them")
             if self.samples is not None:
                 out.append(f"{task}: {len(one)} chosen samples")
+            contacts = combined_contacts(self.runs, self.members, task)
+            if told := contamination_notice(contacts, int((one.seen != 0).sum()), len(one), len(self.members) > 1):
+                out.append(f"{task}: {told}")
             out += [f"{task}: {notice}" for notice in solver_notices(solver, one)]
-        return [*out, *found]
+        return [*out, *(n for n in found if not any(f"{task}: {CONTAMINATED}: " in n for task in judged))]
 
 
 def combined_head(runs: Sequence[StoredRun], members: Sequence[str], solver_name: str, solver: Combiner) -> CombinedHead:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.compare import Comparison, compare
+from guardeval.contamination import contacts_of, is_untold
 from guardeval.errors import ConfigError
 from guardeval.pairing import check_comparable
 from guardeval.run_facts import head_of, notices_of, shared_tasks, task_facts
@@ -25,12 +26,17 @@ class TaskComparison:
     """One task: ``comparison`` of the reference with every run that it makes sense to compare, None where it is none.
 
     ``not_applicable``: run → why it is left out. ``classifier``: it asked the reference's own model, which only
-    classifies; its verdicts cannot depend on how it was asked, and equal numbers would look like a finding.
+    classifies; its verdicts cannot depend on how it was asked, and equal numbers would look like a finding. ``seen``:
+    samples that a model of one of these runs knew from training; ``clean``: the same comparison without them, None where
+    there are none, or no others. ``untold``: a model was made from samples of the task, and of which cannot be told.
     """
 
     task: str
     comparison: Comparison | None
     not_applicable: Mapping[str, str]
+    seen: int = 0
+    clean: Comparison | None = None
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,15 @@ class RunsComparison:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; undefined numbers are None."""
-        tasks = {
-            t.task: {**(t.comparison.as_dict() if t.comparison else {}), "not_applicable": dict(t.not_applicable)}
-            for t in self.tasks
-        }
+        tasks = {t.task: _plain(t) for t in self.tasks}
         runs = [{"name": n, "folder": f} for n, f in zip(self.names, self.folders, strict=True)]
         return {"runs": runs, "notices": list(self.notices), "tests": self.tests, "tasks": tasks}
+
+
+def _plain(task: TaskComparison) -> dict[str, Any]:
+    clean = {"clean": task.clean.as_dict() if task.clean else None}
+    told = {"contamination": {"samples": task.seen, **clean}} if task.seen or task.untold else {}
+    return {**(task.comparison.as_dict() if task.comparison else {}), "not_applicable": dict(task.not_applicable), **told}
 
 
 def compare_runs(
@@ -78,10 +87,19 @@ def _compare_task(runs: Sequence[StoredRun], names: Sequence[str], task: str, ac
     not_applicable = {names[i]: CLASSIFIER for i in range(1, len(runs)) if i not in kept}
     if not kept:
         return TaskComparison(task, None, not_applicable)
-    others = [records[i].judgements() for i in kept]
+    judged = [records[0].judgements(), *(records[i].judgements() for i in kept)]
     shown = [names[0], *(names[i] for i in kept)]
-    found = compare(records[0].judgements(), others, shown, accounting=accounting, seed=seed)
-    return TaskComparison(task, found, not_applicable)
+    found = compare(judged[0], judged[1:], shown, accounting=accounting, seed=seed)
+    seen = {id_ for one in judged for id_, known in zip(one.ids, one.seen.tolist(), strict=True) if known}
+    untold = any(_is_untold(runs[i], task) for i in (0, *kept))
+    clean = [one.take([i for i, id_ in enumerate(one.ids) if id_ not in seen]) for one in judged] if seen and not untold else []
+    shared = bool(clean) and all(set(clean[0].ids).intersection(one.ids) for one in clean[1:])
+    beside = compare(clean[0], clean[1:], shown, accounting=accounting, seed=seed) if shared else None
+    return TaskComparison(task, found, not_applicable, len(seen), beside, untold)
+
+
+def _is_untold(run: StoredRun, task: str) -> bool:
+    return is_untold(contacts_of((head_of(run).get("configs") or {}).get(task) or {}))
 
 
 def _same_classifier(reference: StoredRun, other: StoredRun) -> bool:

@@ -145,8 +145,9 @@ class Verdict:
 
 @value
 class Judged:
-    """A sample with its verdict and what it took."""
+    """A sample with its verdict and what it took. ``seen``: a model that judged it was trained on its prompt."""
 
     sample: Sample
     verdict: Verdict
     usage: Usage = Usage()
+    seen: bool = False

@@ -24,16 +24,24 @@ __all__ = ["EXPOSURE_FILE", "Exposure", "fingerprint", "normalised"]
 
 EXPOSURE_FILE = "seen_prompts.bin"  # beside the weights: sorted little-endian 64-bit numbers
 _WORD = re.compile(r"\w+")
+_PLAIN = bytes(ord(c.lower()) if _WORD.match(c) else 32 for c in map(chr, range(128))) + bytes(128)
 
 
 def normalised(text: str) -> str:
     """The words of a text, lower-cased, one blank between them: what two texts share that say the same."""
-    return " ".join(_WORD.findall(text.lower()))
+    return _words(text).decode("utf-8", "surrogatepass")
+
+
+def _words(text: str) -> bytes:
+    if text.isascii():  # nearly every prompt, and three times as quick
+        return b" ".join(text.encode("ascii").translate(_PLAIN).split())
+    return " ".join(_WORD.findall(text.lower())).encode("utf-8", "surrogatepass")
 
 
 def fingerprint(text: str) -> int:
-    """64 bits that stand for a prompt; equal for texts with equal words."""
-    return int.from_bytes(hashlib.sha256(normalised(text).encode("utf-8", "surrogatepass")).digest()[:8], "little")
+    """64 bits that stand for a prompt; equal for texts with equal words, of texts without any (signs, emoji) for equal ones."""
+    words = _words(text) or text.strip().encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(words).digest()[:8], "little")
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,7 @@ _COLUMNS: Mapping[str, str] = {
     "members": "i",  # models or draws that were asked to vote, 0 where none was
     "heard": "i",  # of these, with a verdict
     "votes_for": "i",  # of these, positive
+    "seen": "b",  # 1: a model that judged it was trained on its prompt
 }
 _PACK = struct.Struct("<" + "".join(_COLUMNS.values())).pack
 _NUMPY = {name: {"q": "i8", "i": "i4", "b": "i1", "d": "f8"}[code] for name, code in _COLUMNS.items()}
@@ -106,6 +107,7 @@ class Judgements(Sequence[Judged]):
         members: NDArray[np.int32]
         heard: NDArray[np.int32]
         votes_for: NDArray[np.int32]
+        seen: NDArray[np.int8]
     else:
 
         def __getattr__(self, name: str) -> Any:
@@ -165,7 +167,7 @@ class Collector:
             raise ValueError(f"{len(self.policy_names)} policies: at most 63 fit one run")
         self._bit = {name: 1 << i for i, name in enumerate(self.policy_names)}
         self._known_bits: dict[frozenset[str], int] = {}  # a run has a handful of different sets
-        self._rows = bytearray()  # packed: 101 bytes a sample
+        self._rows = bytearray()  # packed: 102 bytes a sample
         self._ids: list[str] = []
         self._categories: list[str | None] = []
 
@@ -205,6 +207,7 @@ class Collector:
             _NAN if usage.tokens_out is None else usage.tokens_out,
             _NAN if usage.cost is None else usage.cost,
             *(_counted(verdict) if verdict.votes else _NO_VOTES),
+            judged.seen,
         )
         self._ids.append(sample.id)
         self._categories.append(sample.category)

@@ -17,7 +17,7 @@ from guardeval.errors import ConfigError
 from guardeval.exposure import EXPOSURE_FILE, Exposure
 from guardeval.models import MODEL_FILE, read_model_folder
 
-__all__ = ["ModelCard", "exposure_of", "parent_of", "weights_of", "write_model_folder"]
+__all__ = ["ModelCard", "contaminated_tasks", "exposure_facts", "exposure_of", "parent_of", "weights_of", "write_model_folder"]
 
 _WEIGHTS = (".safetensors", ".onnx", ".data", ".gguf")
 
@@ -72,7 +72,7 @@ def write_model_folder(folder: Path, card: ModelCard, exposure: Exposure, weight
         exposure.write(folder / EXPOSURE_FILE)
         facts = {
             **card.to_mapping(),
-            "exposure": {"file": EXPOSURE_FILE, "prompts": len(exposure), "sha256": exposure.digest},
+            "exposure": exposure_facts(exposure),
             "weights": [_about(p, folder) for p in (weights_of(folder) if weights is None else weights)],
         }
         text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)
@@ -81,6 +81,11 @@ def write_model_folder(folder: Path, card: ModelCard, exposure: Exposure, weight
     except OSError as e:
         raise ConfigError(f"{folder}: the model folder cannot be written: {e.strerror or e}; name another with --out") from e
     return folder
+
+
+def exposure_facts(exposure: Exposure) -> dict[str, Any]:
+    """What a card says of the fingerprints beside it."""
+    return {"file": EXPOSURE_FILE, "prompts": len(exposure), "sha256": exposure.digest}
 
 
 def weights_of(folder: Path) -> list[Path]:
@@ -113,7 +118,17 @@ def parent_of(folder: Path) -> dict[str, Any]:
     card = read_model_folder(folder)
     digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
     kept = {k: card[k] for k in ("kind", "base_model", "command") if card.get(k)}
-    return {"name": folder.resolve().name, "sha256": digest, **kept}
+    tasks = sorted(contaminated_tasks(card))
+    return {"name": folder.resolve().name, "sha256": digest, **kept, **({"contaminated_with": tasks} if tasks else {})}
+
+
+def contaminated_tasks(card: Mapping[str, Any]) -> frozenset[str]:
+    """Test tasks from which rows were made that the model, or one it was made from, was trained on; as far as the card says."""
+    data, parent = card.get("data"), card.get("parent")
+    sources = data.get("sources") if isinstance(data, Mapping) else None
+    said = [data, parent, *(sources if isinstance(sources, list) else ())]
+    named = [s.get("contaminated_with") for s in said if isinstance(s, Mapping)]
+    return frozenset(str(task) for tasks in named if isinstance(tasks, list) for task in tasks)
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from guardeval.contamination import UNKNOWN, Marker, Seen
 from guardeval.contracts import BatchModel, Model, Solver
 from guardeval.models import ModelSpec
 from guardeval.panel import BoundPanel, is_combining
@@ -22,11 +23,14 @@ __all__ = ["Party", "Seat", "labelled", "without_solvers"]
 
 @dataclass(frozen=True)
 class Seat:
-    """One model of a party; ``solver`` is its own way of being asked, None where the party's solver says how."""
+    """One model of a party; ``solver`` is its own way of being asked, None where the party's solver says how. ``seen`` is
+    what it was trained on, None where that is not known; ``remarks`` what its card has to say of how it is asked."""
 
     spec: ModelSpec
     model: Model | BatchModel
     solver: Solver | None = None
+    seen: Seen | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -64,6 +68,25 @@ class Party:
         return tuple(dict.fromkeys(n for seat in self.seats for n in seat.model.traits.notices))
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the models' cards say of how they are asked, and of themselves."""
+        return tuple(dict.fromkeys(r for seat in self.seats for r in seat.remarks))
+
+    @property
+    def _called(self) -> tuple[str, ...]:
+        return self.names if self.combined else (self.seats[0].spec.name,)
+
+    def marker(self, task: str) -> Marker:
+        """For the samples of one task."""
+        return Marker(task, zip(self._called, (seat.seen for seat in self.seats), strict=True))
+
+    @property
+    def exposure(self) -> dict[str, Any]:
+        """What each model has seen, as the results file says it."""
+        told = zip(self._called, (seat.seen for seat in self.seats), strict=True)
+        return {name: UNKNOWN if seen is None else seen.as_dict() for name, seen in told}
+
+    @property
     def classifies(self) -> bool:
         """No verdict depends on a prompt."""
         return all(seat.model.traits.classifies for seat in self.seats)
@@ -87,6 +110,7 @@ class Party:
         return {
             **found,
             "model_notices": list(self.notices),
+            "exposure": self.exposure,
             "solver": self.solver_name,
             "solver_args": configuration(self.solver),
             "solver_label": labelled(self.solver_name, self.solver),

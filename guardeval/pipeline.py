@@ -15,12 +15,14 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Protocol
 
 from guardeval.broker import Broker, BudgetSpent, Counters, Estimate, default_cache_path
+from guardeval.card_defaults import Asked, with_card_defaults
+from guardeval.contamination import Contact, Marker, is_untold, seen_by
 from guardeval.contracts import Case, Solver
 from guardeval.data import Judged, Outcome, Sample, Target, Verdict
 from guardeval.errors import ConfigError, DataError, GuardevalError, ModelError, ModelUnusable, PluginError
 from guardeval.judged import OUTCOMES, Judgements
 from guardeval.lost_votes import LostVotes
-from guardeval.models import ModelSpec, build_model
+from guardeval.models import ModelSpec, build_model, find_model
 from guardeval.panel import is_combining
 from guardeval.party import Party, Seat
 from guardeval.policies import PolicySet, load_policies
@@ -28,7 +30,7 @@ from guardeval.registry import Registry
 from guardeval.results import assemble_head, assemble_results, assemble_run_record, group_specs
 from guardeval.runs import RunFolder, SampleLog
 from guardeval.scoring import DEFAULT_SCORERS, checked_scorer, score_task
-from guardeval.settings import Settings
+from guardeval.settings import DEFAULT_POLICIES, DEFAULT_SOLVER, Settings
 from guardeval.task import TaskIndex
 from guardeval.voting import Combiner
 
@@ -71,6 +73,7 @@ class TaskRun:
     metrics: Mapping[str, Any]  # as in the results file
     higher_is_better: Mapping[str, bool]
     lost: LostVotes = field(default_factory=LostVotes)
+    contacts: tuple[Contact, ...] = ()  # models that have seen some of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +110,12 @@ class Plan:
 def plan(settings: Settings, registry: Registry | None = None) -> Plan:
     """Resolve every name. Raises the :class:`GuardevalError` that says what is wrong, before any model is asked."""
     registry = registry or Registry()
+    complete = with_card_defaults(settings, registry)
+    settings = complete.settings
     selection = TaskIndex(settings.include_path, registry).select(settings.task)
     selection = _of_target(selection, settings.target)
-    policies = load_policies(settings.policies)
-    parties = _parties(settings, registry)
+    policies = load_policies(settings.policies or DEFAULT_POLICIES)
+    parties = _parties(complete, registry)
     for seat in (seat for party in parties for seat in party.seats):
         for task in selection.tasks:
             if task.target not in seat.model.traits.targets:
@@ -125,19 +130,23 @@ def plan(settings: Settings, registry: Registry | None = None) -> Plan:
     return Plan(settings, registry, selection, rows, policies, scorers, parties)
 
 
-def _parties(settings: Settings, registry: Registry) -> tuple[Party, ...]:
+def _parties(asked: Asked, registry: Registry) -> tuple[Party, ...]:
     """Who is asked in which run: a solver that combines takes all models together, any other one model a run."""
-    solver = _solver(settings.solver, settings.solver_args, registry)
+    settings = asked.settings
+    name = settings.solver or DEFAULT_SOLVER
+    solver = _solver(name, settings.solver_args, registry)
     seats = []
-    for spec in settings.model:
+    for spec, remarks in zip(settings.model, asked.remarks, strict=True):
         own = None if spec.solver is None else _solver(spec.solver, spec.solver_args, registry)
-        seats.append(Seat(spec, build_model(spec, registry), own))
+        model = build_model(spec, registry)
+        seen = seen_by(find_model(spec.name, registry).folder, model)
+        seats.append(Seat(spec, model, own, seen, remarks))
     if is_combining(solver):
-        party = Party(tuple(seats), settings.solver, solver)
+        party = Party(tuple(seats), name, solver)
         if isinstance(solver, Combiner):
             solver.check(party.names)
         return (party,)
-    return tuple(Party((s,), s.spec.solver or settings.solver, s.solver or solver) for s in seats)
+    return tuple(Party((s,), s.spec.solver or name, s.solver or solver) for s in seats)
 
 
 def _solver(name: str, options: Mapping[str, Any], registry: Registry) -> Solver:
@@ -165,7 +174,7 @@ def _scorers(names: Sequence[str], registry: Registry) -> dict[str, Any]:
 
 def run(
     task: str | Sequence[str],
-    solver: str = "direct",
+    solver: str | None = None,
     model: str | ModelSpec | Mapping[str, Any] | Sequence[Any] = "embedded",
     *,
     registry: Registry | None = None,
@@ -294,6 +303,7 @@ class _State:
     spent: float = 0.0  # US dollars, by earlier models of the same command
     logs: dict[str, SampleLog] = field(default_factory=dict)
     lost: dict[str, LostVotes] = field(default_factory=dict)
+    markers: dict[str, Marker] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     status: str = "complete"
     first_error: str = ""
@@ -326,6 +336,7 @@ async def _ask(state: _State, task: Task, samples: Iterator[Sample], bound: Boun
     """Workers over one iterator, not a task a sample: a hundred thousand rows stay as light as one."""
     solver, policies, progress = state.party.solver, state.resolved.policies, state.progress
     lost = state.lost.setdefault(task.name, LostVotes())
+    seen = state.markers.setdefault(task.name, state.party.marker(task.name))
 
     async def work() -> None:
         for sample in samples:
@@ -338,7 +349,7 @@ async def _ask(state: _State, task: Task, samples: Iterator[Sample], bound: Boun
                 return
             except Exception as e:  # noqa: BLE001 - told apart there: a sample that failed, or a run that must end
                 verdict = _unheard(e, case, solver)
-            judged = Judged(sample, verdict, asker.usage())
+            judged = Judged(sample, verdict, asker.usage(), seen(sample))
             if verdict.outcome is Outcome.FAILED and not state.first_error:
                 state.first_error = verdict.raw
             lost.look(verdict)
@@ -386,14 +397,15 @@ def _finish(state: _State, started: datetime) -> Run:
     for task in resolved.selection.tasks:
         if task.name not in judged:
             continue
+        contacts = state.markers[task.name].contacts if task.name in state.markers else ()
         try:
-            metrics, better = score_task(judged[task.name], resolved.scorers[task.name])
+            metrics, better = score_task(judged[task.name], resolved.scorers[task.name], is_untold(contacts))
         except GuardevalError as e:  # what was heard is written first: it was paid for
             broken = broken or e
-            metrics, better = score_task(judged[task.name], {})
+            metrics, better = score_task(judged[task.name], {}, is_untold(contacts))
         metrics = {"name": task.name, "alias": task.title, "target": str(task.target), **metrics}
         lost = state.lost.get(task.name, LostVotes())
-        runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better, lost)
+        runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better, lost, contacts)
     head = assemble_head(resolved, party, runs, state.counters, state.status, started, datetime.now())
     metrics = {name: r.metrics for name, r in runs.items()}
     directions = {name: r.higher_is_better for name, r in runs.items()}

@@ -58,7 +58,7 @@ class Registry:
         return out
 
     def load(self, kind: str, name: str) -> Any:
-        """The class (or, for tasks, the package) behind a name or ``package.module:Class``."""
+        """The class behind a name or ``package.module:Class``; for tasks a package, and for models one that holds a folder."""
         if ":" in name and "/" not in name:
             return _import(kind, name, f"{kind[:-1]} {name!r}")
         entry = self.entries(kind).get(name)
@@ -99,6 +99,8 @@ def _import(kind: str, value: str, what: str) -> Any:
             found = getattr(found, part)
     except (Exception, SystemExit) as e:  # whatever a plugin raises while it is imported is the plugin's fault: name it
         raise PluginError(f"{what} does not import: {type(e).__name__}: {e} (looked for {value})") from e
+    if kind == "models" and isinstance(found, types.ModuleType) and not attribute:
+        return found  # a package that holds a model folder
     if kind != "tasks" and not inspect.isclass(found):
         raise PluginError(f"{what} is {type(found).__name__}, not a class ({value})")
     return found

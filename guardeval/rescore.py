@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from guardeval.contamination import contacts_of, is_untold
 from guardeval.registry import Registry, build
 from guardeval.results import assemble_results, groups_of
+from guardeval.run_facts import head_of
 from guardeval.runs import open_run, results_json, write_atomically
 from guardeval.scoring import checked_scorer, score_task
 
@@ -30,9 +32,14 @@ def rescore(
         options = task.about.get("scorers") or {}
         chosen = {n: registry.load("scorers", n) for n in (scorers if scorers is not None else options)}
         built = {n: checked_scorer(build(cls, options.get(n) or {}, f"scorer {n!r}"), n) for n, cls in chosen.items()}
-        values, direction = score_task(task.judgements(), built)
+        contacts = contacts_of((head_of(run).get("configs") or {}).get(task.name) or {})
+        values, direction = score_task(task.judgements(), built, is_untold(contacts))
+        before = old.get("results", {}).get(task.name, {})
+        if "contamination" in before and "contamination" in values:
+            kept = before["contamination"]["clean"]
+            values["contamination"] = {**values["contamination"], "clean": {**kept, **values["contamination"]["clean"]}}
         named = {"name": task.name, "alias": task.about["title"], "target": str(task.target)}
-        metrics[task.name] = {**named, **old.get("results", {}).get(task.name, {}), **values}
+        metrics[task.name] = {**named, **before, **values}
         better[task.name] = {**old.get("higher_is_better", {}).get(task.name, {}), **direction}
     results = assemble_results(run.record["record"]["head"], groups_of(run), metrics, better)
     write_atomically(run.results_path, results_json(results))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import guardeval
+from guardeval.contamination import CONTAMINATED, contamination_notice
 from guardeval.contracts import Solver
 from guardeval.data import Outcome
 from guardeval.judged import OUTCOMES, Judgements
@@ -101,6 +102,7 @@ def _config(run: TaskRun, status: str) -> dict[str, Any]:
         "skipped_unlabelled": rows.skipped,
         "licence": task.licence,
         "marks": _marks(run, status),
+        **({"contamination": {c.model: c.as_dict() for c in run.contacts}} if run.contacts else {}),
         "metadata": {"version": task.version},
     }
 
@@ -110,6 +112,7 @@ def _marks(run: TaskRun, status: str) -> list[str]:
     marks = ["sample rows"] if run.rows.kind == "sample" else []
     marks += ["mined rows"] if "mined_from" in run.rows.identity else []
     marks += ["subset"] if run.rows.subset else []
+    marks += [CONTAMINATED] if run.contacts else []
     marks += [status] if status != "complete" else []
     marks += ["provisional"] if run.metrics["outcomes"]["failed"] or run.lost.samples else []
     return [*marks, *_common_notes(run)]
@@ -145,8 +148,9 @@ def notices(plan: Plan, party: Party, runs: Mapping[str, TaskRun], status: str) 
             "so a contrast of prompts on it is not applicable"
         )
     out.extend(party.notices)
+    out.extend(party.remarks)
     for name, r in runs.items():
-        out.extend(_task_notices(name, r))
+        out.extend(_task_notices(name, r, party.combined))
         out.extend(f"{name}: {notice}" for notice in [r.lost.notice(plan.settings.redact)] if notice)
         out.extend(f"{name}: {notice}" for notice in solver_notices(party.solver, r.judged))
     return out
@@ -157,7 +161,7 @@ def solver_notices(solver: Solver, judged: Judgements) -> list[str]:
     return list(solver.notices(judged)) if isinstance(solver, Combiner) else []
 
 
-def _task_notices(name: str, run: TaskRun) -> list[str]:
+def _task_notices(name: str, run: TaskRun, several: bool) -> list[str]:
     rows, outcomes = run.rows, run.metrics["outcomes"]
     out = [f"{name}: {rows.notice}"] if rows.notice else []
     if "mined_from" in rows.identity:
@@ -166,6 +170,8 @@ def _task_notices(name: str, run: TaskRun) -> list[str]:
         subset = rows.subset
         how = f"drawn with seed {subset['seed']}, by {subset['stratified']}" if "seed" in subset else "chosen by id"
         out.append(f"{name}: a subset: {subset['n']} of {subset['of']} samples, {how}")
+    if told := contamination_notice(run.contacts, int((run.judged.seen != 0).sum()), len(run.judged), several):
+        out.append(f"{name}: {told}")
     if rows.skipped:
         out.append(f"{name}: {rows.skipped} rows carry no label for {run.task.target} and were left out")
     if outcomes["failed"]:

@@ -88,7 +88,7 @@ class LineWriter:
             "prompt_hash": prompt_hash,
             "target_hash": "" if gold is None else self._hash_of[gold],
             "accuracy": None if gold is None else float(verdict.label is gold),
-            "guardeval": self._own(sample, verdict, judged.usage, exchanges, cluster),
+            "guardeval": self._own(judged, exchanges, cluster),
         }
         try:
             return orjson.dumps(record, default=_other, option=orjson.OPT_APPEND_NEWLINE)
@@ -123,14 +123,15 @@ class LineWriter:
             known = self._settings[id(sampling)] = (sampling, orjson.Fragment(orjson.dumps(settings)))
         return known[1]
 
-    def _own(
-        self, sample: Sample, verdict: Verdict, usage: Usage, exchanges: Sequence[Exchange], cluster: int
-    ) -> dict[str, Any]:
+    def _own(self, judged: Judged, exchanges: Sequence[Exchange], cluster: int) -> dict[str, Any]:
+        sample, verdict = judged.sample, judged.verdict
         own = self._common(sample, verdict).copy()
         own["id"] = sample.id
         own["score"] = verdict.score
         own["cluster"] = cluster
-        own["usage"] = _usage_record(usage)
+        own["usage"] = _usage_record(judged.usage)
+        if judged.seen:
+            own["seen"] = True
         if verdict.score_source is not None:
             own["score_source"] = verdict.score_source
         if verdict.readings is not None:
@@ -239,7 +240,7 @@ def judged_from_line(line: bytes, where: Callable[[], str] = lambda: "samples fi
             voters=Voters(own["voters"]) if "voters" in own else None,
             mean_score=own.get("mean_score"),
         )
-        return Judged(sample, verdict, Usage(*own["usage"])), int(own["cluster"])
+        return Judged(sample, verdict, Usage(*own["usage"]), bool(own.get("seen"))), int(own["cluster"])
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
         raise DataError(f"{where()}: not a line of a guardeval samples file ({type(e).__name__}: {e})") from e
 

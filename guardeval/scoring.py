@@ -32,13 +32,38 @@ def checked_scorer(scorer: Any, name: str) -> Scorer:
     return checked
 
 
-def score_task(judged: Judgements, scorers: Mapping[str, Scorer]) -> tuple[dict[str, Any], dict[str, bool]]:
+def score_task(
+    judged: Judgements, scorers: Mapping[str, Scorer], untold: bool = False
+) -> tuple[dict[str, Any], dict[str, bool]]:
     """Metrics of one task as the results file holds them, and the direction of each metric by name.
 
     Keys are ``"<metric>,<accounting>"``; a scorer that names no accounting gets ``none``, lm-eval's word. Beside them
-    ``sample_len``, ``coverage`` (share with a verdict, among labelled samples) and ``outcomes`` (count of each).
-    Raises :class:`PluginError` when a scorer breaks, two give the same metric, or one returns what is no number.
+    ``sample_len``, ``coverage`` (share with a verdict, among labelled samples) and ``outcomes`` (count of each); and, where
+    a model has seen samples, ``contamination``: ``samples`` (how many), ``share`` of all, and ``clean``, what the same
+    scorers say of the others. ``untold``: a model was made from samples of the task, and from which cannot be told: none
+    is clean. Raises :class:`PluginError` when a scorer breaks, two give the same metric, or one returns what is no number.
     """
+    metrics, better = _scored(judged, scorers)
+    seen = judged.seen != 0
+    if not untold and not seen.any():
+        return metrics, better
+    clean = np.flatnonzero(~seen) if not untold else ()
+    section = {
+        "samples": int(seen.sum()),
+        "share": float(seen.mean()) if len(judged) else math.nan,
+        "clean": _scored(judged.take(clean), scorers)[0] if len(clean) else _undefined(metrics),
+    }
+    return {**metrics, "contamination": section}, better
+
+
+def _undefined(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The same metrics of no sample at all."""
+    numbers = {k: v for k, v in metrics.items() if "," in k and not k.partition(",")[0].endswith("_ci")}
+    values = {k: 0 if k.partition(",")[0].endswith("_n") else math.nan for k in numbers}
+    return {"sample_len": 0, "coverage": math.nan, "outcomes": dict.fromkeys(metrics["outcomes"], 0), **values}
+
+
+def _scored(judged: Judgements, scorers: Mapping[str, Scorer]) -> tuple[dict[str, Any], dict[str, bool]]:
     metrics: dict[str, Any] = {}
     better: dict[str, bool] = {}
     owner: dict[str, str] = {}
@@ -98,28 +123,37 @@ def group_results(groups: Iterable[GroupSpec], results: Mapping[str, Mapping[str
 
     An undefined member makes the average undefined. Intervals combine the members' own as independent samples (MOVER:
     Zou & Donner 2008). A group averages within one target: of one with several, each target gets a row of its own,
-    ``group/target``. A group of which a task did not run is left out.
+    ``group/target``. A group of which a task did not run is left out. Where a model has seen samples of a member,
+    ``contamination`` says of which, and averages the clean subsets.
     """
     out: dict[str, dict[str, Any]] = {}
     for group in _within_one_target(groups, results):
-        members = [results[t] for t in group.tasks]
-        row: dict[str, Any] = {"name": group.name, "alias": group.title, "sample_len": sum(m["sample_len"] for m in members)}
-        for key in members[0]:
-            metric, comma, accounting = key.partition(",")
-            if not comma or metric in _TOTALS or not all(isinstance(m.get(key), (int, float)) for m in members):
-                continue
-            if metric.endswith(("_ci", "_n")):
-                continue
-            use_paper = accounting == "paper" and bool(group.paper_sizes)
-            sizes = group.paper_sizes if use_paper else {t: results[t]["sample_len"] for t in group.tasks}
-            ci_key = f"{metric}_ci,{accounting}"
-            values = {t: results[t][key] for t in group.tasks}
-            intervals = {t: results[t].get(ci_key) for t in group.tasks}
-            row[key], interval = _average(values, intervals, {t: float(sizes[t]) for t in group.tasks})
-            if interval is not None:
-                row[ci_key] = interval
-        out[group.name] = row
+        out[group.name] = {"name": group.name, "alias": group.title, **_averages(group, results)}
+        told = {t: results[t]["contamination"]["clean"] for t in group.tasks if "contamination" in results[t]}
+        if told:
+            clean = _averages(group, {**results, **told})
+            out[group.name]["contamination"] = {"tasks": list(told), "clean": clean}
     return out
+
+
+def _averages(group: GroupSpec, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    members = [results[t] for t in group.tasks]
+    row: dict[str, Any] = {"sample_len": sum(m["sample_len"] for m in members)}
+    for key in members[0]:
+        metric, comma, accounting = key.partition(",")
+        if not comma or metric in _TOTALS or not all(isinstance(m.get(key), (int, float)) for m in members):
+            continue
+        if metric.endswith(("_ci", "_n")):
+            continue
+        use_paper = accounting == "paper" and bool(group.paper_sizes)
+        sizes = group.paper_sizes if use_paper else {t: results[t]["sample_len"] for t in group.tasks}
+        ci_key = f"{metric}_ci,{accounting}"
+        values = {t: results[t][key] for t in group.tasks}
+        intervals = {t: results[t].get(ci_key) for t in group.tasks}
+        row[key], interval = _average(values, intervals, {t: float(sizes[t]) for t in group.tasks})
+        if interval is not None:
+            row[ci_key] = interval
+    return row
 
 
 def _within_one_target(groups: Iterable[GroupSpec], results: Mapping[str, Mapping[str, Any]]) -> Iterator[GroupSpec]:

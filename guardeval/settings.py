@@ -12,20 +12,26 @@ from guardeval.data import Target
 from guardeval.errors import ConfigError, did_you_mean
 from guardeval.models import ModelSpec
 
-__all__ = ["Settings"]
+__all__ = ["DEFAULT_POLICIES", "DEFAULT_SOLVER", "Settings"]
+
+DEFAULT_SOLVER = "direct"
+DEFAULT_POLICIES = "minimal"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Field names are the flags' names; ``solver_args`` is ``-S``, a model's ``args`` its ``-M``, ``executor_args`` ``-E``."""
+    """Field names are the flags' names; ``solver_args`` is ``-S``, a model's ``args`` its ``-M``, ``executor_args`` ``-E``.
+
+    ``solver`` and ``policies`` None: those that a model folder's card names, else ``direct`` and ``minimal``.
+    """
 
     task: tuple[str, ...]
-    solver: str = "direct"
+    solver: str | None = None
     solver_args: Mapping[str, Any] = field(default_factory=dict)
     model: tuple[ModelSpec, ...] = (ModelSpec("embedded"),)
     scorer: tuple[str, ...] = ()  # empty: what each task names
     target: Target | None = None
-    policies: str = "minimal"
+    policies: str | None = None
     data: str = "hub"
     limit: int | None = None
     samples: tuple[str, ...] = ()  # ids, empty: all
@@ -82,7 +88,8 @@ class Settings:
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             default = f.default if f.default is not dataclasses.MISSING else None
-            if f.name in {"task", "solver", "model", "policies", "data", "seed"} or (value and value != default):
+            always = f.name in {"task", "solver", "model", "policies", "data", "seed"} and value is not None
+            if always or (value and value != default):
                 out[f.name] = _write(value)
         return out
 

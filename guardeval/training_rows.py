@@ -23,7 +23,16 @@ from guardeval.errors import DataError
 from guardeval.exposure import Exposure, fingerprint
 from guardeval.values import value
 
-__all__ = ["Pair", "Split", "Trace", "TrainingFile", "is_training_file", "read_training_file", "write_training_file"]
+__all__ = [
+    "Pair",
+    "Split",
+    "Trace",
+    "TrainingFile",
+    "TrainingSamples",
+    "is_training_file",
+    "read_training_file",
+    "write_training_file",
+]
 
 OWN = "guardeval"
 _STEP = re.compile(r"(?:^|\n)Step (\d+): ")
@@ -129,6 +138,15 @@ class TrainingFile(Sequence[Trace | Pair]):
             else:
                 yield row.sample
 
+    def as_samples(self) -> TrainingSamples:
+        """:meth:`samples` that still say where they come from."""
+        return TrainingSamples(self)
+
+    @property
+    def contaminated_with(self) -> tuple[str, ...]:
+        """Test tasks that rows were made from."""
+        return tuple(sorted({str(task) for row in self._rows for task in row.about.get("contaminated_with") or ()}))
+
     @property
     def exposure(self) -> Exposure:
         """Everything that a model trained on these rows has seen: their prompts, their seeds, what they nearly repeat."""
@@ -160,6 +178,20 @@ class TrainingFile(Sequence[Trace | Pair]):
 
     def __getitem__(self, i: Any) -> Any:
         return self._rows[i]
+
+
+class TrainingSamples(Iterable[Sample]):
+    """The rows of a training file as labelled samples, for a trainer that wants no reasoning; what the file says of them
+    as a whole stands in its attributes."""
+
+    def __init__(self, file: TrainingFile) -> None:
+        self._file = file
+        self.identity = file.identity
+        self.exposure = file.exposure
+        self.contaminated_with = file.contaminated_with
+
+    def __iter__(self) -> Iterator[Sample]:
+        return self._file.samples()
 
 
 def _seen(row: Trace | Pair) -> Iterator[int]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from guardeval.errors import GuardevalError
+from guardeval.model_folder import exposure_of
+from guardeval.models import packaged_folder, read_model_folder
 from guardeval.registry import KINDS, Registry, owner
 from guardeval.task import TaskIndex
 
@@ -57,6 +60,17 @@ def validate_tasks(include_path: Sequence[str] = (), spec: str | None = None, da
     return out
 
 
+def _packaged(module: ModuleType) -> list[str]:
+    """What is wrong with a package that holds a model folder."""
+    try:
+        folder = packaged_folder(module)
+        read_model_folder(folder)
+        exposure_of(folder)
+    except GuardevalError as e:
+        return [str(e)]
+    return []
+
+
 def validate_plugins(registry: Registry | None = None) -> Checked:
     """Import every registered plugin and look for its contract's method. A broken one does not hide the others."""
     registry = registry or Registry()
@@ -73,6 +87,9 @@ def validate_plugins(registry: Registry | None = None) -> Checked:
                 plugin = registry.load(kind, name)
             except GuardevalError as e:
                 out.found.append(str(e))
+                continue
+            if kind == "models" and isinstance(plugin, ModuleType):
+                out.found += _packaged(plugin)
                 continue
             wanted = _METHODS.get(kind, ())
             if wanted and not any(callable(getattr(plugin, m, None)) for m in wanted):

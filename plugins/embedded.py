@@ -60,6 +60,11 @@ class Embedded:
             )
         return path
 
+    @property
+    def model_folder(self) -> Path:
+        """Whose card says what the guard has seen."""
+        return self._path.parent
+
     @cached_property
     def _guard(self) -> LinearGuard:
         from guardeval.linear_guard import LinearGuard

@@ -19,6 +19,7 @@ import orjson
 
 from guardeval.contracts import Completion, Finish, Prompt, Request, Traits
 from guardeval.errors import ConfigError, DataError, ModelError
+from guardeval.exposure import Exposure
 
 __all__ = ["Replay"]
 
@@ -48,6 +49,11 @@ class Replay:
     def generate_batch(self, requests: Sequence[Request]) -> list[Completion]:
         """Raises :class:`ModelError` naming the first request that was never recorded."""
         return [self._recording.answer(request) for request in requests]
+
+    @cached_property
+    def exposure(self) -> Exposure | None:
+        """Prompts that the recorded model had seen in training, as far as a run folder marks them; None where none is."""
+        return Exposure.of(self._recording.seen) if self._recording.seen else None
 
     @cached_property
     def _files(self) -> tuple[Path, ...]:
@@ -84,6 +90,7 @@ class _Recording:
 
     name: str
     records: dict[bytes, list[_Record]] = field(default_factory=dict)
+    seen: list[str] = field(default_factory=list)  # prompts of samples that a run marked
     _given: dict[tuple[bytes, int, int], _Record] = field(default_factory=dict)  # (prompt, sample, draw) → what it got
     _used: dict[bytes, set[int]] = field(default_factory=dict)  # prompt → places in its list that were given away
 
@@ -137,6 +144,9 @@ class _Recording:
                 row = orjson.loads(line)
                 for prompt, completion, index in _answers(row, number):
                     self.records.setdefault(_digest(prompt), []).append(_Record(index, completion))
+                if (own := row.get("guardeval") or {}).get("seen"):
+                    told = own["prompt"]
+                    self.seen.append(str(row["doc"][told["column"]] if isinstance(told, dict) else told))
             except DataError as e:
                 raise DataError(f"{path}:{number + 1}: {e}") from e
             except (KeyError, TypeError, IndexError, AttributeError, ValueError) as e:

@@ -14,7 +14,9 @@ from typing import Any
 
 from guardeval.data import Sample
 from guardeval.errors import ConfigError, did_you_mean
+from guardeval.exposure import EXPOSURE_FILE, Exposure
 from guardeval.linear_guard import WEIGHTS_FILE, LinearGuard
+from guardeval.model_folder import exposure_facts
 from guardeval.models import MODEL_FILE
 from guardeval.ngrams import FEATURES, MAX_BITS
 from guardeval.registry import configuration
@@ -59,7 +61,9 @@ class Linear:
         try:
             out.mkdir(parents=True, exist_ok=True)
             guard.save(out / WEIGHTS_FILE)
-            manifest = self._manifest(rows, chosen, guard, report, out / WEIGHTS_FILE)
+            seen = Exposure.of(chosen.texts).joined(getattr(rows, "exposure", Exposure()))
+            seen.write(out / EXPOSURE_FILE)
+            manifest = self._manifest(rows, chosen, guard, report, out / WEIGHTS_FILE, seen)
             (out / MODEL_FILE).write_text(_yaml(manifest), encoding="utf-8")
             (out / "README.md").write_text(model_card(manifest), encoding="utf-8")
         except OSError as e:
@@ -67,9 +71,16 @@ class Linear:
         return out
 
     def _manifest(
-        self, rows: Iterable[Sample], chosen: TrainingRows, guard: LinearGuard, report: Mapping[str, Any], weights: Path
+        self,
+        rows: Iterable[Sample],
+        chosen: TrainingRows,
+        guard: LinearGuard,
+        report: Mapping[str, Any],
+        weights: Path,
+        seen: Exposure,
     ) -> dict[str, Any]:
         data = weights.read_bytes()
+        tasks = list(getattr(rows, "contaminated_with", ()))  # of rows made from a test task
         # a task's rows know the files they come from; any other iterable is known by its content alone
         files = list(getattr(rows, "identity", {}).get("files", []))
         return {
@@ -96,7 +107,9 @@ class Linear:
                 "licences": {name: LICENCES.get(name, "not known to this trainer") for name in chosen.counts},
                 "left_out": dict(chosen.left_out),
                 "weakly_labelled_by_lexicon": report["weakly_labelled"],
+                **({"contaminated_with": tasks} if tasks else {}),
             },
+            "exposure": exposure_facts(seen),
             "overlap": [
                 {"task": o.name, "rows": o.rows, "rows_sharing_8_words": o.near, "prompts_sha256": o.digest}
                 for o in chosen.overlaps

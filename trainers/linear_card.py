@@ -17,6 +17,7 @@ _WHAT = {
 def model_card(manifest: Mapping[str, Any]) -> str:
     """Markdown: what it is, what it was trained on, how well it did on rows held out, and what it cannot do."""
     data, weights, held_out = manifest["data"], manifest["weights"], manifest["metrics"]["held_out_folds"]
+    exposure = manifest["exposure"]
     lexicon, heads = manifest["parameters"]["lexicon"], ", ".join(manifest["parameters"]["policy_heads"]) or "none"
     return f"""# embedded/{manifest["variant"]}: a linear guard
 
@@ -24,6 +25,8 @@ A logistic regression over hashed {_WHAT[manifest["variant"]]}.
 It says how probable it is that a prompt is harmful, which words weighed how much, and which policy the text is closest to.
 It reads words, not meaning: use it offline, in tests and as a baseline, not to protect anything.
 `{weights["file"]}` ({weights["bytes"]:,} bytes) holds int8 weights by hash bucket, and no word of any training row.
+`{exposure["file"]}` holds a 64-bit hash of each of the {exposure["prompts"]:,} prompts it has seen, by which a
+run marks the samples that are among them.
 
 ## Training
 

@@ -32,7 +32,7 @@ COMMANDS = {
     "review": "a local page to go through samples of a run one by one; what reviewers found",
     "data": "the rows behind a task: show, check, pull; what stands in two sets: leakage",
     "prepare": "training files from traces and pairs: mixed, split, without the rows of tests",
-    "models": "models that can be run at once: list",
+    "models": "models that can be run at once: list, show, add, remove, package",
     "train": "make a guard from rows: linear, rsft, hs_dpo, distill",
     "cache": "the cache of answers: info, clear",
     "validate": "check tasks and installed plugins",

@@ -31,11 +31,29 @@ def execute(args: argparse.Namespace) -> int:
         _print_extra(extra, packages)
     for key in _KEYS:
         print(f"  {key}: {'set' if os.environ.get(key) else 'not set'}")
-    problems = [*_cache(), *validate_plugins().found]
+    problems = [*_cache(), *validate_plugins().found, *_registered()]
     for problem in problems:
         print(f"problem: {problem}")
     print("all is well" if not problems else f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
     return 1 if problems else 0
+
+
+def _registered() -> Iterator[str]:
+    """Names of models whose folders are gone or other ones by now."""
+    from guardeval.errors import GuardevalError
+    from guardeval.registered_models import config_folder, registered_models
+
+    try:
+        found = registered_models()
+        print(f"  registered models: {len(found)}, in {config_folder()}")
+    except GuardevalError as e:
+        yield str(e)
+        return
+    for entry in found.values():
+        try:
+            entry.checked()
+        except GuardevalError as e:
+            yield str(e)
 
 
 def _requirements() -> dict[str, list[str]]:

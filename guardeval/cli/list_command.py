@@ -61,6 +61,10 @@ def _plugins(kind: str) -> list[str]:
         owner = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
         ours = entry.dist is not None and entry.dist.name == "guardeval"
         rows.append((name, about(entry) or entry.value if ours else f"{about(entry) or entry.value} ({owner})"))
+    if kind == "models":
+        from guardeval.registered_models import registered_models
+
+        rows += [(m.name, f"registered: {m.folder}") for m in registered_models().values()]
     return aligned(rows) or [f"no {kind} installed"]
 
 

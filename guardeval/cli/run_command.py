@@ -28,9 +28,11 @@ def configure(parser: Parser) -> None:
     parser.epilog = _EXAMPLES
     add = parser.add_argument
     add("--task", "--tasks", "-t", action="append", metavar="T", help="names, groups, tags, globs; comma or repeated")
-    add("--solver", metavar="S", help="how the guard is asked (direct)")
+    add("--solver", metavar="S", help="how the guard is asked (direct, or as a model folder's card says)")
     add("-S", dest="solver_options", action="append", default=[], metavar="K=V", help="option of the solver")
-    add("--model", "-m", action=ModelAction, metavar="M", help="backend/NAME or a model folder (embedded); repeatable")
+    add(
+        "--model", "-m", action=ModelAction, metavar="M", help="backend/NAME, a model folder or its name (embedded); repeatable"
+    )
     add("-M", "--model_args", "-a", action=ModelOptionAction, metavar="K=V", help="option of the model before it")
     add("--scorer", metavar="A,B", help="scorers, in place of the task's own")
     add("--target", metavar="T", help="only tasks that ask this: prompt_harmfulness, response_harmfulness, refusal")

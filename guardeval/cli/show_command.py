@@ -9,6 +9,7 @@ import shlex
 import typing
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from guardeval.cli.parser import Parser, add_include_path
@@ -26,8 +27,9 @@ def configure(parser: Parser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from guardeval.models import MODEL_FILE
+    from guardeval.models import MODEL_FILE, packaged_folder
     from guardeval.policies import load_policies
+    from guardeval.registered_models import registered_models
     from guardeval.task import TaskIndex
 
     registry = Registry()
@@ -47,10 +49,17 @@ def execute(args: argparse.Namespace) -> int:
         _show_task(index, name)
     if name in policies:
         print(policies[name].text)
+    registered = registered_models()
     for kind in kinds:
-        _show_plugin(kind[:-1], name, registry.load(kind, name))
-    if name not in tasks and name not in policies and not kinds:
-        known = [*tasks, *policies, *(n for kind in KINDS if kind != "tasks" for n in registry.entries(kind))]
+        plugin = registry.load(kind, name)
+        if isinstance(plugin, ModuleType):
+            _show_folder(packaged_folder(plugin), name)
+        else:
+            _show_plugin(kind[:-1], name, plugin)
+    if name in registered:
+        _show_folder(registered[name].checked(), name)
+    if name not in tasks and name not in policies and not kinds and name not in registered:
+        known = [*tasks, *policies, *(n for kind in KINDS if kind != "tasks" for n in registry.entries(kind)), *registered]
         raise ConfigError(f"guardeval show: unknown name {name!r}{did_you_mean(name, known)}")
     return 0
 
@@ -76,13 +85,13 @@ def _show_task(index: Any, name: str) -> None:
         print(printable(f"  {task.name:<20}  {task.target:<20}  {size}{index.entries()[task.name].title}"))
 
 
-def _show_folder(folder: Path) -> None:
+def _show_folder(folder: Path, registered: str | None = None) -> None:
     """The card of a model folder, as it was written; whoever sent it may have put anything into it."""
     from guardeval.models import MODEL_FILE, read_model_folder
     from guardeval.report.plain import printable
 
     read_model_folder(folder)
-    name = shlex.quote(str(folder) if folder.is_absolute() else f"./{folder}")
+    name = registered or shlex.quote(str(folder) if folder.is_absolute() else f"./{folder}")
     print(printable(f"model folder {folder}: use it with --model {name}"))
     for line in (folder / MODEL_FILE).read_text(encoding="utf-8").splitlines():
         print(f"  {printable(line)}")

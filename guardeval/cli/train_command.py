@@ -64,7 +64,7 @@ def _rows(args: argparse.Namespace, takes: tuple[str, ...]) -> Iterable[Any]:
         if found.kind in takes:
             return found
         if found.kind == "traces" and "samples" in takes:
-            return list(found.samples())
+            return found.as_samples()
         raise ConfigError(f"guardeval train {args.trainer}: {path} holds {found.kind}, and it takes {', '.join(takes)}")
     if "samples" not in takes:
         raise ConfigError(

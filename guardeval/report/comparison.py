@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from guardeval.compare import Comparison, Difference, Flip, Pair
 from guardeval.compare_runs import RunsComparison, TaskComparison
@@ -24,7 +25,11 @@ def comparison_tables(found: RunsComparison) -> list[Table]:
         tables += _not_applicable(found, task)
         for pair in _pairs(task):
             assert task.comparison is not None  # noqa: S101  # it has the pair
-            tables += [_differences(task.task, task.comparison, pair), _flips(task.comparison.reference, pair)]
+            tables += [
+                _differences(task.task, task.comparison, pair),
+                *_clean(task, pair),
+                _flips(task.comparison.reference, pair),
+            ]
     return tables
 
 
@@ -69,6 +74,22 @@ def _differences(task: str, comparison: Comparison, pair: Pair) -> Table:
     )
     columns = ("metric", "n", comparison.reference, pair.name, "difference", "test", "p", "p adjusted")
     return Table(title, columns, rows, tuple(_notes(comparison, pair)))
+
+
+def _clean(task: TaskComparison, pair: Pair) -> Iterator[Table]:
+    """The same pair without the samples that a model knew from training."""
+    if not task.seen and not task.untold:
+        return
+    title = f"{task.task}: {pair.name} on the clean subset"
+    if task.clean is None:
+        note = "a model of these runs has seen every shared sample in training"
+        if task.untold:
+            note = "a model was trained on rows made from this benchmark, of which samples cannot be told: none counts as clean"
+        yield Table(title, ("", "comparison"), ((pair.name, "n/a"),), (note,))
+        return
+    table = _differences(task.task, task.clean, next(p for p in task.clean.pairs if p.name == pair.name))
+    note = f"contaminated: without the {task.seen} samples that a model of these runs has seen in training; tests of their own"
+    yield replace(table, title=f"{table.title}: clean subset", notes=(*table.notes, note))
 
 
 def _notes(comparison: Comparison, pair: Pair) -> Iterator[str]:

@@ -6,7 +6,7 @@ Every number stands with its interval and n; what is undefined reads ``n/a``, ne
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,14 @@ from guardeval.accounting import ACCOUNTINGS
 from guardeval.metrics import METRICS
 from guardeval.run_names import model_text
 
-__all__ = ["Table", "cell", "facts", "heading", "number", "task_tables"]
+__all__ = ["CLEAN", "Table", "cell", "facts", "heading", "number", "task_tables"]
 
 _HEADLINE = (
     "accuracy", "majority_rate", "balanced_accuracy", "f1", "precision", "recall", "overflagging", "underflagging", "mcc",
     "policy_exact_match",
 )  # fmt: skip
 _NUMBER = re.compile(r"[-+]?[\d.]|< ?\d|n/a")
+CLEAN = "clean subset"
 _SCORES = ("auroc", "auprc", "recall_at_5_overflagging", "ece", "brier")
 
 
@@ -111,14 +112,27 @@ def task_tables(results: Mapping[str, Any], task: str) -> list[Table]:
 def _headline(metrics: Mapping[str, Any]) -> Table:
     present = [a for a in ACCOUNTINGS if any(f"{m},{a}" in metrics for m in _HEADLINE)]
     shown = _distinct(metrics, present)
-    rows = [(m, *(cell(metrics, m, a) for a in shown)) for m in _HEADLINE if any(f"{m},{a}" in metrics for a in shown)]
+    clean = (metrics.get("contamination") or {}).get("clean")
+    columns = [(metrics, a) for a in shown]
+    if clean is not None:
+        columns.insert(1, (clean, shown[0] if shown else ""))
+    rows = [(m, *(cell(of, m, a) for of, a in columns)) for m in _HEADLINE if any(f"{m},{a}" in metrics for a in shown)]
     if rows:
-        rows.append(("n", *(_samples(metrics, a) for a in shown)))
+        rows.append(("n", *(_samples(of, a) for of, a in columns)))
     same = [a for a in present if a not in shown] if metrics["coverage"] == 1 else []
     notes = (f"{', '.join(same)}: the same as {shown[0]}, for every sample has a verdict",) if same else ()
     failed = metrics["outcomes"].get("failed")
-    heads = (f"{a} (provisional)" if a == "strict" and failed else a for a in shown)
-    return Table("", ("metric", *heads), tuple(rows), notes)
+    heads = [f"{a} (provisional)" if a == "strict" and failed else a for a in shown]
+    if clean is not None:
+        heads.insert(1, f"{CLEAN} ({shown[0]})" if shown else CLEAN)
+    return Table("", ("metric", *heads), tuple(rows), (*notes, *_seen(metrics)))
+
+
+def _seen(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """How much of the samples a model knew from training."""
+    if told := metrics.get("contamination"):
+        seen = f"{told['samples']} of {metrics['sample_len']} samples ({number(told['share'])})"
+        yield f"contaminated: {seen} were seen in training; {CLEAN}: {told['clean']['sample_len']}"
 
 
 def _distinct(metrics: Mapping[str, Any], accountings: Sequence[str]) -> list[str]:
@@ -166,9 +180,12 @@ def _policies(metrics: Mapping[str, Any], model_notices: Sequence[str]) -> Table
 
 
 def _scores(metrics: Mapping[str, Any]) -> Table | None:
-    rows = [(m, cell(metrics, m, "parsed", n=True)) for m in _SCORES if f"{m},parsed" in metrics]
+    rows: list[tuple[str, ...]] = [(m, cell(metrics, m, "parsed", n=True)) for m in _SCORES if f"{m},parsed" in metrics]
     if all(text.startswith("n/a") for _, text in rows):
         return None  # the backend gives no probabilities: nothing to say
+    if (told := metrics.get("contamination")) is not None:
+        rows = [(*row, cell(told["clean"], row[0], "parsed", n=True)) for row in rows]
+        return Table("probabilities (parsed only)", ("metric", "value", CLEAN), tuple(rows))
     return Table("probabilities (parsed only)", ("metric", "value"), tuple(rows))
 
 

@@ -26,6 +26,7 @@ def desk(tmp_path, monkeypatch) -> Path:
     """An empty working folder; what is written into it is importable, as for ``python -m``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GUARDEVAL_CACHE", str(tmp_path / "cache.sqlite"))
+    monkeypatch.setenv("GUARDEVAL_CONFIG", str(tmp_path / ".config"))
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)

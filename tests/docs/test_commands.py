@@ -16,7 +16,7 @@ from guardeval.cli import COMMANDS, main
 from guardeval.cli.parser import parse
 from guardeval.models import build_model
 from guardeval.registry import Registry, parse_options
-from guardeval.settings import Settings
+from guardeval.settings import DEFAULT_SOLVER, Settings
 from guardeval.task import TaskIndex
 from guardeval.testing.faults import FaultServer
 
@@ -42,7 +42,7 @@ def check_command(words: list[str]) -> None:
     registry = Registry()
     if command == "run":
         settings: Settings = module.settings_of(parsed)
-        registry.build("solvers", settings.solver, settings.solver_args)
+        registry.build("solvers", settings.solver or DEFAULT_SOLVER, settings.solver_args)
         assert INDEX.select(settings.task).tasks
         assert all(build_model(spec, registry) for spec in settings.model)
     elif command == "train":
@@ -57,6 +57,7 @@ def desk(tmp_path, monkeypatch) -> Iterator[Path]:
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GUARDEVAL_CACHE", str(tmp_path / "cache.sqlite"))
+    monkeypatch.setenv("GUARDEVAL_CONFIG", str(tmp_path / ".config"))
     monkeypatch.setenv("OPENAI_API_KEY", "not a key")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path

@@ -23,7 +23,7 @@ from guardeval.models import ModelSpec
 from guardeval.pipeline import dry_run
 from guardeval.policies import POLICIES, VERBOSITIES
 from guardeval.registry import Registry
-from guardeval.settings import Settings
+from guardeval.settings import DEFAULT_POLICIES, DEFAULT_SOLVER, Settings
 from guardeval.task import Task, TaskIndex
 from guardeval.taxonomy import load_taxonomy
 
@@ -201,6 +201,8 @@ def run_flags() -> dict[str, str]:
         field = fields.get(flag.lstrip("-"))
         if flag == "--model":
             out[flag] = f"`{field.default[0].name}`"
+        elif flag in ("--solver", "--policies"):
+            out[flag] = f"`{DEFAULT_SOLVER if flag == '--solver' else DEFAULT_POLICIES}`"
         else:
             out[flag] = shown_default(field) if field is not None and field.default is not False else "none"
     return out

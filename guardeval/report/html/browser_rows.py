@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from guardeval.contamination import SEEN
 from guardeval.data import Judged, Step, Vote
 from guardeval.judged import OUTCOMES
 from guardeval.report.html.apart import disagreements
@@ -176,7 +177,7 @@ class _Rows:
             -1 if verdict.steps else number(verdict.raw),  # the steps are the answer, taken apart
             self._steps(verdict.steps),
             [self._vote(v) for v in verdict.votes],
-            [number(n) for n in verdict.notes],
+            [number(n) for n in (*verdict.notes, *((SEEN,) if one.seen else ()))],
         ]
 
     def _cell(self, cell: Cell) -> list[Any]:
