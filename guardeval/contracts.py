@@ -279,8 +279,8 @@ class Model(Protocol):
 
     Raises :class:`~guardeval.errors.Transient` where asking again may help, ``ModelUnusable`` where nothing would,
     ``ModelError`` where this one request is refused. May have ``async start()`` (raise before the first sample if
-    nothing can work), ``async close()``, and ``path_options``, names of options that are files: ``run.yaml`` states these
-    so that it can be run from any folder.
+    nothing can work), ``async close()``, ``path_options``, names of options that are files: ``run.yaml`` states these
+    so that it can be run from any folder, and ``files``, paths of its weights where no such option names them.
     """
 
     @property

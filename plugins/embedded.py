@@ -60,6 +60,11 @@ class Embedded:
             )
         return path
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The weights."""
+        return (self._path,)
+
     @cached_property
     def _guard(self) -> LinearGuard:
         from guardeval.linear_guard import LinearGuard
