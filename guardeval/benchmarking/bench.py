@@ -133,6 +133,10 @@ def _kept(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _resolved(settings: BenchSettings, registry: Registry) -> Plan:
     """Names resolved; what has no speed of its own refused."""
+    if is_combining(registry.build("solvers", settings.solver, settings.solver_args)):
+        raise ConfigError(
+            f"guardeval bench: --solver {settings.solver} combines models: measure its members with the solver that asks them"
+        )
     found = plan(
         Settings(
             task=(settings.task,), solver=settings.solver, solver_args=settings.solver_args, model=settings.model,
@@ -144,10 +148,6 @@ def _resolved(settings: BenchSettings, registry: Registry) -> Plan:
     if len(found.selection.tasks) != 1:
         names = ", ".join(found.selection.names)
         raise ConfigError(f"guardeval bench: --task {settings.task} means {names}: name one of them")
-    if is_combining(found.parties[0].solver):
-        raise ConfigError(
-            f"guardeval bench: --solver {settings.solver} combines models: measure its members with the solver that asks them"
-        )
     for seat in (seat for party in found.parties for seat in party.seats):
         if not seat.model.traits.timed:
             raise ConfigError(

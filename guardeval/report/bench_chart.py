@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def _latencies(axes: Axes, found: Bench, shown: Sequence[Measured], kind: Kind, 
         said += [f"{name_text(m.name)}, {c}: p50 {_ms(f.latency['p50'])}, p95 {_ms(f.latency['p95'])}" for c, f in points]
     if said:
         axes.axhline(found.settings.limit_ms, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
-    _finish(axes, x, "ms a query (filled: p50, open: p95)", title)
+    _finish(axes, x, "ms a query (filled: p50, open: p95)", title, _sizes(shown, kind))
     return said
 
 
@@ -66,7 +66,7 @@ def _rates(axes: Axes, found: Bench, shown: Sequence[Measured], kind: Kind, x: s
         points = _points(found, m, kind)
         _series(axes, [(c.size, f.queries) for c, f in points if _drawn(f.queries)], i, m.name)
         said += [f"{name_text(m.name)}, {c}: {f.queries.value:.4g} queries a second" for c, f in points if _drawn(f.queries)]
-    _finish(axes, x, "queries a second", "throughput")
+    _finish(axes, x, "queries a second", "throughput", _sizes(shown, kind))
     return said
 
 
@@ -78,6 +78,10 @@ def _series(axes: Axes, points: Sequence[tuple[int, Estimate]], i: int, name: st
             axes.plot([x, x], [e.low, e.high], color=SERIES[i], linewidth=1.2, alpha=0.6)
 
 
+def _sizes(shown: Sequence[Measured], kind: Kind) -> list[int]:
+    return [cell.size for m in shown for cell in m.cells(kind)]
+
+
 def _drawn(value: Estimate) -> bool:
     return math.isfinite(value.value)
 
@@ -86,25 +90,30 @@ def _ms(value: Estimate) -> str:
     return f"{value.value:.4g} ms" if _drawn(value) else "n/a"
 
 
-def _finish(axes: Axes, x: str, y: str, title: str) -> None:
-    axes.grid()
+def _finish(axes: Axes, x: str, y: str, title: str, sizes: Iterable[int]) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_title(title, loc="left", fontweight="bold")
-    if any(np.size(line.get_xdata()) for line in axes.get_lines()):
-        axes.set_ylim(bottom=0)
-        _ticks(axes)
-        axes.legend(loc="best")
-    else:
+    ticks = sorted(set(sizes))
+    if not ticks:
         axes.text(0.5, 0.5, "not measured", ha="center", va="center", color=MUTED, transform=axes.transAxes)
         axes.set_xticks([])
         axes.set_yticks([])
-
-
-def _ticks(axes: Axes) -> None:
-    """The sizes that were measured, on a logarithmic axis where they span more than eight-fold."""
-    drawn = [np.asarray(line.get_xdata(), float) for line in axes.get_lines()]
-    sizes = sorted({v for xs in drawn for v in xs.tolist() if v >= 1})
-    if sizes and sizes[-1] > 8 * sizes[0]:
+        return
+    axes.grid()
+    if ticks[-1] > 8 * ticks[0]:
         logarithmic(axes)
-    axes.set_xticks(sizes, [f"{s:g}" for s in sizes])
+    axes.set_xticks(ticks, [f"{s:g}" for s in ticks])
+    heights = [v for line in axes.get_lines() for v in np.asarray(line.get_ydata(), float).tolist() if v > 0]
+    if heights and max(heights) > 20 * min(heights):
+        _logarithmic_heights(axes)
+    else:
+        axes.set_ylim(bottom=0)
+    axes.legend(loc="best")
+
+
+def _logarithmic_heights(axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
