@@ -34,7 +34,7 @@ def configure(parser: Parser) -> None:
     add("--policies", default="minimal", metavar="P", help="minimal, medium, verbose, or a folder of policy texts (minimal)")
     add("--task", "--tasks", "-t", default="wildguard", metavar="T", help="the task whose samples are asked (wildguard)")
     add("--data", default="sample", metavar="D", help="hub, sample, or a path to rows (sample)")
-    add("--n", default="50", metavar="N", help="samples, a seeded, stratified subset (50)")
+    add("--n", "--limit", "-L", dest="n", default="50", metavar="N", help="samples, a seeded, stratified subset (50)")
     add("--concurrency", default="1,2,4,8", metavar="A,B", help="queries under way at once, or none (1,2,4,8)")
     add("--batch", default="1,4,16", metavar="A,B", help="prompts a call of local models, or none (1,4,16)")
     add(

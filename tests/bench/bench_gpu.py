@@ -4,8 +4,8 @@
     python tests/bench/bench_gpu.py --shape miniature --device cpu --dtype float32     # the same code in seconds
 
 Weights are random, so nothing is learned and nothing needs fetching; prompts are those that ``multistep`` makes of the
-sample rows, beginnings shared as in any run. Training is timed as the difference of a long and a short one, so that loading,
-judging and saving, which both do, are not in it. Tokens that end an answer are never the likeliest: answers have full length.
+sample rows, beginnings shared as in any run. Training is timed as the difference of a long and a short one, so that loading
+and saving, which both do, are not in it; a first one, which imports what is needed, counts for nothing. Tokens that end an answer are never the likeliest: answers have full length.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from guardeval.plugins.hf import HF
 from guardeval.policies import load_policies
 from guardeval.registry import Registry
 from guardeval.task import TaskIndex
-from guardeval.training_rows import Split, Trace, read_training_file, write_training_file
+from guardeval.training_rows import Trace, read_training_file, write_training_file
 from guardeval.training_text import request_of
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+TRAINER = "rsft"
 SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 CHAT = (
     "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
@@ -59,13 +60,13 @@ class Shape:
 
 SHAPES = {
     "billion": Shape(2048, 16, 32, 8, 8192, 65536, 256, 128, (16, 64), (5, 25), 8),
-    "miniature": Shape(64, 2, 4, 2, 128, 4096, 6, 8, (2,), (1, 3), 2),
+    "miniature": Shape(64, 2, 4, 2, 128, 4096, 6, 8, (2,), (1, 6), 2),
 }
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """What was measured; nan where training is not installed."""
+    """What was measured; ``steps`` is nan where training is not installed, or too short to be told from loading."""
 
     parameters: int
     plain: float  # tokens a second, the better batch size
@@ -80,9 +81,10 @@ class Speeds:
             f"generation: guardeval hf {self.ours:,.1f} tokens/s, transformers generate {self.plain:,.1f}: "
             f"{self.ours / self.plain:.2f} x, {self.same} of {self.prompts} texts equal"
         )
-        yield (
-            f"LoRA R-SFT: {self.steps:.3f} steps/s" if self.steps == self.steps else "LoRA R-SFT: no trainer rsft is installed"
+        why = (
+            "too short to be told from loading" if TRAINER in Registry().entries("trainers") else "no such trainer is installed"
         )
+        yield f"LoRA R-SFT: {self.steps:.3f} steps/s" if self.steps == self.steps else f"LoRA R-SFT: n/a: {why}"
 
 
 def requests() -> list[Request]:
@@ -97,12 +99,11 @@ def traces() -> list[Trace]:
     task = TaskIndex().load("wildguard_train")
     said = "The text is short and plain, and what it asks for can be told from its words alone, so they decide this. " * 2
     steps = tuple(Step(name, said) for name in ("Intent", "Harms", "Policy"))
-    rows = [
+    return [
         Trace(s, task.target, s.labels[task.target], s.policies, steps, about={"task": "wildguard_train"})
         for s in task.open("sample")
         if task.target in s.labels
     ]
-    return [*rows[2:], *(Trace(t.sample, t.target, t.label, t.policies, t.steps, Split.VALIDATION, t.about) for t in rows[:2])]
 
 
 def write_model(folder: Path, shape: Shape, texts: Sequence[str]) -> int:
@@ -191,22 +192,23 @@ def generation(folder: Path, shape: Shape, where: dict[str, str]) -> tuple[float
 
 
 def training(folder: Path, shape: Shape, where: dict[str, str], out: Path) -> float:
-    """Optimizer steps a second; nan where no trainer ``rsft`` is installed."""
+    """Optimizer steps a second; nan where no trainer ``rsft`` is installed, and where the longer training took no longer."""
     registry = Registry()
-    if "rsft" not in registry.entries("trainers"):
+    if TRAINER not in registry.entries("trainers"):
         return float("nan")
     file = read_training_file(write_training_file(out / "traces.json", traces()))
     took = []
-    for steps in shape.steps:
+    for steps in (shape.steps[0], *shape.steps):
         trainer = registry.build(
-            "trainers", "rsft",
-            {"model": str(folder), "max_steps": steps, "epochs": 1000, "batch": shape.rows, "validation_limit": 1,
+            "trainers", TRAINER,
+            {"model": str(folder), "max_steps": steps, "epochs": 1000, "batch": shape.rows,
              "max_length": 8192, "qlora": "false", "save": "adapter", "fresh": True, **where},
         )  # fmt: skip
         began = time.perf_counter()
         trainer.train(file, out / f"trained-{steps}")
         took.append(time.perf_counter() - began)
-    return (shape.steps[1] - shape.steps[0]) / max(took[1] - took[0], 1e-9)
+    _, short, long = took
+    return (shape.steps[1] - shape.steps[0]) / (long - short) if long > short else float("nan")
 
 
 def measure(shape: Shape, device: str, dtype: str) -> Speeds:
