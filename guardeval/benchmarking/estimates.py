@@ -49,20 +49,22 @@ def order_ranks(n: int, q: float, confidence: float = 0.95) -> tuple[int, int]:
     return low, int(above[0]) if len(above) else n + 1
 
 
-def late(seconds: ArrayLike, failed: int, q: float, confidence: float = 0.95) -> Estimate:
+def late(seconds: ArrayLike, failed: int, q: float, together: int = 1, confidence: float = 0.95) -> Estimate:
     """The ``q``-quantile of the times of all queries, the failed ones never ending; ``inf`` where it falls among these.
 
     The interval is by order statistics: low 0 and high ``inf`` where so few queries bound nothing. n counts all.
+    ``together``: so many share one time, as those of a batch do, and are worth one in the interval.
     """
     times = np.concatenate([np.sort(np.asarray(seconds, float)), np.full(failed, math.inf)])
     n = len(times)
     if not n:
         return NONE
-    low, high = order_ranks(n, q, confidence)
-    at = quantile_rank(n, q)
-    return Estimate(
-        float(times[at - 1]), float(times[low - 1]) if low else 0.0, float(times[high - 1]) if high <= n else math.inf, n
-    )
+    groups = max(1, n // together)
+    low, high = order_ranks(groups, q, confidence)
+    value = float(times[quantile_rank(n, q) - 1])
+    below = float(times[(low - 1) * together]) if low else 0.0
+    above = float(times[min(n, high * together) - 1]) if high <= groups else math.inf
+    return Estimate(value, min(below, value), max(above, value), n)
 
 
 def mean_rate(counts: Sequence[float | None], seconds: Sequence[float], n: int) -> Estimate:

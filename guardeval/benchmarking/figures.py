@@ -60,7 +60,8 @@ def figures_of(measured: Measured, cell: Cell, limit_ms: float, floor: float) ->
     heard = [q for q in queries if not q.failed]
     failed = len(queries) - len(heard)
     times = [1000 * q.seconds for q in heard]
-    latency = {name: late(times, failed, q) for name, q in QUANTILES.items()}
+    together = cell.size if measured.local and cell.kind in {Kind.CONCURRENCY, Kind.BATCH} else 1  # answered in one batch
+    latency = {name: late(times, failed, q, together) for name, q in QUANTILES.items()}
     accuracy = _accuracy(readings)
     judged = cell.kind is Kind.CONCURRENCY
     return Figures(

@@ -96,7 +96,8 @@ def _ratios(found: Bench) -> Table:
         return (r.model, str(r.cell), _plain(r.p50), _plain(r.p95), _plain(r.queries))
 
     notes = (
-        "latency: paired by sample, bootstrap over samples; queries/s: paired by round, Student's interval over the rounds",
+        "latency: paired by sample, bootstrap over samples (those of a batch taken as independent)",
+        "queries/s: paired by round, Student's interval over the rounds",
         "above 1: takes longer; answers more a second",
         "n/a: of a batch the time of one query says little, and of a first token the rate",
     )
@@ -141,9 +142,10 @@ def _placed(m: Measured) -> str:
 
 def _by_concurrency_notes(found: Bench) -> tuple[str, ...]:
     notes = [
-        "a query is one sample judged: all its requests, waiting included; intervals are of these samples, queries taken as "
-        "independent: those answered in one batch are not quite",
+        "a query is one sample judged: all its requests, waiting included; intervals are of these samples",
     ]
+    if any(m.local for m in found.models):
+        notes.append("of a local model, queries that are under way together share a batch, and are worth one in the intervals")
     if not all(m.classifies for m in found.models):
         notes.append("each prompt begins with a number of its own, so that no cache of a server answers for the model")
     return (*notes, "∞: too few queries to bound it from above; never: so many failed")

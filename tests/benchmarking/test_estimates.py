@@ -53,15 +53,28 @@ def test_failures_never_ended_however_fast_they_failed():
     assert late([], 3, 0.5).value == math.inf
 
 
+def test_queries_that_share_a_batch_are_worth_one():
+    batches = [float(i) for i in range(100) for _ in range(4)]
+    alone, shared = late(range(100), 0, 0.5), late(batches, 0, 0.5, together=4)
+    assert (shared.value, shared.low, shared.high) == (alone.value, alone.low, alone.high)
+    assert late(batches, 0, 0.5).high < shared.high  # taken as independent they would seem to say more
+    assert late(batches[:200], 0, 0.95, together=4).high == math.inf  # fifty batches bound no p95
+
+
 def test_without_a_query_nothing_is_said():
     found = late([], 0, 0.5)
     assert math.isnan(found.value)
     assert found.n == 0
 
 
-@given(st.lists(st.floats(0.001, 100), min_size=1, max_size=200), st.integers(0, 20), st.sampled_from([0.5, 0.95, 0.99]))
-def test_a_failure_more_never_makes_a_guard_faster(times, failed, q):
-    one, more = late(times, failed, q), late(times, failed + 1, q)
+@given(
+    st.lists(st.floats(0.001, 100), min_size=1, max_size=200),
+    st.integers(0, 20),
+    st.sampled_from([0.5, 0.95, 0.99]),
+    st.integers(1, 9),
+)
+def test_a_failure_more_never_makes_a_guard_faster(times, failed, q, together):
+    one, more = late(times, failed, q, together), late(times, failed + 1, q, together)
     assert one.low <= one.value <= one.high
     assert more.value >= one.value
 
