@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from guardeval.benchmarking.bench import bench
+    from guardeval.benchmarking.rounds import bench
     from guardeval.benchmarking.settings import BenchSettings
 
 __all__ = ["BenchSettings", "bench"]
@@ -13,7 +13,7 @@ __all__ = ["BenchSettings", "bench"]
 
 def __getattr__(name: str) -> Any:
     if name == "bench":  # imported when used: settings and tables need none of what asks models
-        from guardeval.benchmarking.bench import bench
+        from guardeval.benchmarking.rounds import bench
 
         return bench
     if name == "BenchSettings":

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from guardeval.benchmarking.bench import Bench, Measured
 from guardeval.benchmarking.cells import Cell, Kind
 from guardeval.benchmarking.estimates import NONE, late, mean_rate, paired_ratio, ratio_over_rounds
 from guardeval.benchmarking.line import Line, line_of
 from guardeval.benchmarking.measuring import Query, Reading
+from guardeval.benchmarking.rounds import Bench, Measured
 from guardeval.stats import Estimate, rate
 
 __all__ = ["QUANTILES", "Figures", "Ratio", "as_dict", "figures_of", "ratios_of", "spread"]

@@ -11,7 +11,7 @@ from guardeval.cli.parser import ModelAction, ModelOptionAction, Parser, add_inc
 from guardeval.errors import ConfigError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
-    from guardeval.benchmarking.bench import Bench
+    from guardeval.benchmarking.rounds import Bench
     from guardeval.benchmarking.settings import BenchSettings
 
 __all__ = ["configure", "execute", "settings_of"]
@@ -58,7 +58,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.format not in _FORMATS:
         raise ConfigError(f"guardeval bench: unknown format {args.format!r}{did_you_mean(args.format, _FORMATS)}")
     settings = settings_of(args)
-    from guardeval.benchmarking.bench import bench
+    from guardeval.benchmarking.rounds import bench
     from guardeval.report.plain import printable
 
     if args.output:

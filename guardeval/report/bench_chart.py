@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from guardeval.benchmarking.bench import Bench, Measured
 from guardeval.benchmarking.cells import Cell, Kind
 from guardeval.benchmarking.figures import Figures, figures_of
+from guardeval.benchmarking.rounds import Bench, Measured
 from guardeval.report.canvas import LINES, MARKERS, MUTED, PANEL, SERIES, drawing, logarithmic, name_text, svg
 from guardeval.stats import Estimate
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from guardeval.benchmarking.bench import Bench, Measured
 from guardeval.benchmarking.cells import Kind
 from guardeval.benchmarking.figures import Figures, Ratio, figures_of, ratios_of, spread
 from guardeval.benchmarking.machine import machine_line
+from guardeval.benchmarking.rounds import Bench, Measured
 from guardeval.report.tables import Table, number
 from guardeval.stats import Estimate
 
@@ -130,7 +130,7 @@ def _facts(found: Bench) -> Table:
         ("asked", f"solver {asked.solver}, policies {asked.policies}" + (
             "" if asked.max_tokens is None else f", at most {asked.max_tokens} tokens an answer")),
         ("measured", f"each setting in {asked.rounds} rounds, in an order of its own each time; {asked.warmup} queries of "
-                     "warm-up and one wave of the widest setting before each round; no cache, no second attempts"),
+                     "warm-up and one wave of the widest setting before each round; no cache, no second attempt but after a rate limit"),
         *((m.name, where) for m in found.models if (where := _placed(m))),
     ]  # fmt: skip
     return Table("how this was measured", ("", ""), tuple(rows))

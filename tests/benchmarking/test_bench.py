@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from guardeval.benchmarking.bench import bench
+from guardeval.benchmarking import BenchSettings, bench
 from guardeval.benchmarking.cells import Cell, Kind
 from guardeval.benchmarking.figures import as_dict, figures_of, ratios_of
-from guardeval.benchmarking.settings import BenchSettings
 from guardeval.errors import ConfigError, ModelUnusable
 from guardeval.models import ModelSpec
 from guardeval.report.bench_chart import bench_chart

@@ -33,7 +33,9 @@ from guardeval.settings import Settings
 
 __all__ = ["Bench", "Measured", "bench"]
 
-_ONCE = Retries(attempts=1, total=60.0)  # a failure is counted, not asked again until it looks like a slow answer
+_ONCE = Retries(
+    attempts=1, total=60.0
+)  # a failure is counted, not asked again until it is a slow answer; a rate limit is waited for
 _WARMING = Cell(Kind.CONCURRENCY, 0)
 
 
