@@ -65,6 +65,11 @@ class Embedded:
         """Whose card says what the guard has seen."""
         return self._path.parent
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The weights."""
+        return (self._path,)
+
     @cached_property
     def _guard(self) -> LinearGuard:
         from guardeval.linear_guard import LinearGuard

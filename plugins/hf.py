@@ -18,6 +18,8 @@ from guardeval.contracts import Completion, Request, Traits
 from guardeval.errors import needs_extra
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from guardeval.causal.engine import Engine
 
 __all__ = ["HF"]
@@ -74,6 +76,12 @@ class HF:
             "attention": self.attention,
             "thinking": self.thinking,
         }
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Where the weights lie: a folder, or a repository's snapshot in the Hub's cache; of an adapter, its folder too."""
+        adapter = () if self.adapter is None else (find_adapter(self.adapter),)
+        return (self._source.folder, *adapter)
 
     async def start(self) -> None:
         """Load the model, so that what cannot work is told before the first sample."""

@@ -83,7 +83,7 @@ def read(wheel: Path, ending: str) -> bytes:
 def test_everything_lies_under_guardeval_and_no_test_is_in_it(contents):
     tops = {name.partition("/")[0] for name in contents}
     assert {t for t in tops if not t.endswith(".dist-info")} == {"guardeval"}
-    assert not [n for n in contents if re.search(r"(^|/)(tests?|conftest|test_\w+|bench\w*)(/|\.py$)", n)]
+    assert not [n for n in contents if re.search(r"(^|/)((tests?|bench)/|(tests?|conftest|test_\w+)\.py$)", n)]
     assert not [n for n in contents if n.endswith((".pyc", ".part", ".sqlite", ".gz"))]
 
 

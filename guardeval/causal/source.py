@@ -26,6 +26,11 @@ class Source:
         """The commit, or ``sha256:`` of the folder's files; reads them all."""
         return self.commit or digest(Path(self.name))
 
+    @property
+    def folder(self) -> Path:
+        """Where the files lie: the folder, or the commit's snapshot in the Hub's cache."""
+        return Path(self.name) if self.commit is None else _fetched(self.name, "config.json", self.commit).parent
+
 
 def find(model: str, revision: str | None = None) -> Source:
     """The folder, else the repository, pinned to the commit that ``revision`` (default: its main branch) points to now.

@@ -33,6 +33,7 @@ COMMANDS = {
     "data": "the rows behind a task: show, check, pull; what stands in two sets: leakage",
     "prepare": "training files from traces and pairs: mixed, split, without the rows of tests",
     "models": "models that can be run at once: list, show, add, remove, package",
+    "bench": "how fast guards are: latency, throughput, memory; the line of 100 ms",
     "train": "make a guard from rows: linear, rsft, hs_dpo, distill",
     "cache": "the cache of answers: info, clear",
     "validate": "check tasks and installed plugins",

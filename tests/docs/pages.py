@@ -28,6 +28,7 @@ PAGES = (
     "docs/traces.md",
     "docs/training_data.md",
     "docs/review.md",
+    "docs/bench.md",
 )
 LOOPBACK = "http://127.0.0.1:8000/v1"  # the address that stands for a server in the pages
 
