@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from guardeval.errors import DataError, needs_extra
 if TYPE_CHECKING:
     from guardeval.task import Task
 
-__all__ = ["HubError", "HubRows", "HubSet", "Pulled", "open_hub", "pull"]
+__all__ = ["HubError", "HubRows", "HubSet", "Pulled", "local_copies_only", "open_hub", "pull"]
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 _BATCH = 512  # rows turned into Python values at a time
@@ -29,7 +30,12 @@ _CONNECTION = {"ConnectionError", "TimeoutException", "NetworkError", "OfflineMo
 
 
 class HubError(DataError):
-    """The hub did not give the rows; the message says why and what to do."""
+    """The hub did not give the rows; the message says why and what to do.
+
+    ``unreachable``: it did not answer at all, and need not be asked for the next data set.
+    """
+
+    unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,19 @@ class HubRows:
         for batch in self.table.with_format("arrow").iter(batch_size=_BATCH):
             for row in batch.to_pylist():
                 yield named | row
+
+
+_LOCAL: ContextVar[bool] = ContextVar("local copies only", default=False)
+
+
+@contextmanager
+def local_copies_only() -> Iterator[None]:
+    """For a hub known not to answer: what is opened meanwhile comes from the local cache, without asking and waiting."""
+    before = _LOCAL.set(True)
+    try:
+        yield
+    finally:
+        _LOCAL.reset(before)
 
 
 def open_hub(wanted: HubSet, task: str) -> HubRows:
@@ -101,6 +120,8 @@ def _resolve(wanted: HubSet, task: str) -> str | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+    if _LOCAL.get():
+        return None
     try:
         return HfApi().dataset_info(wanted.path, revision=wanted.revision, timeout=30).sha
     except (OfflineModeIsEnabled, ConnectionError, TimeoutError):
@@ -169,7 +190,9 @@ def _explain(error: Exception, wanted: HubSet, task: str) -> HubError:
     if status is not None and status >= 500:
         return HubError(_message(f"the hub answered HTTP {status} for {wanted.path}", wanted, task, "try again later"))
     if _is_connection(error):
-        return HubError(_message(f"the hub cannot be reached, and no local copy of {wanted} is here", wanted, task, _CONNECT))
+        found = HubError(_message(f"the hub cannot be reached, and no local copy of {wanted} is here", wanted, task, _CONNECT))
+        found.unreachable = True
+        return found
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "split" in said.lower() or "BuilderConfig" in said or "Config name" in said:
         return HubError(

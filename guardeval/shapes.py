@@ -23,7 +23,17 @@ from guardeval.policies import POLICIES
 from guardeval.taxonomy import Taxonomy
 from guardeval.yaml_files import Spec, load_yaml
 
-__all__ = ["SHAPE_KEYS", "Reader", "Shape", "choose_shape", "compile_mined", "compile_shape", "generic_shapes", "read_shape"]
+__all__ = [
+    "SHAPE_KEYS",
+    "Reader",
+    "Shape",
+    "choose_shape",
+    "compile_mined",
+    "compile_prompt",
+    "compile_shape",
+    "generic_shapes",
+    "read_shape",
+]
 
 SHAPE_KEYS = ("columns", "exact", "fields", "label", "where", "id", "each", "category", "taxonomy", "policies")
 _NEEDS_RESPONSE = frozenset({Target.RESPONSE, Target.REFUSAL})
@@ -230,6 +240,12 @@ def compile_mined(shape: Shape, target: Target, taxonomy: Taxonomy | None, impli
     by_file = shape.label is not None and shape.label.kind == "source"
     reads = {gold: compile_shape(shape, target, taxonomy, gold if by_file else implied).reads for gold in (True, False)}
     return Reader(shape, _compile_where(shape) if shape.where else None, (mined_reader(reads, target, source, by_file),))
+
+
+def compile_prompt(shape: Shape) -> Callable[[Row], str]:
+    """The prompt of a row of this shape, whatever its label. Raises :class:`DataError` for a row without one."""
+    texts = _compile_texts(shape, Target.PROMPT)
+    return lambda row: texts(row)[0]
 
 
 def _compile_where(shape: Shape) -> Callable[[Row], bool]:
