@@ -109,6 +109,8 @@ def _texts(value: Any, depth: int = 0) -> Iterator[Any]:
 def _from_list(text: str, cut: bool) -> list[Any]:
     """Items of a list; a paragraph after the last is not part of it, and the last of a cut answer is left out."""
     starts = list(_ITEM.finditer(text))
+    if not starts:
+        return []
     ends = [m.start() for m in starts[1:]] + [len(text)]
     items = [_unquoted(text[m.end() : end].partition("\n\n")[0].strip()) for m, end in zip(starts, ends, strict=True)]
     return list(items[:-1] if cut else items)

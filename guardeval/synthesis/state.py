@@ -24,7 +24,7 @@ from guardeval.synthesis.seeds import Seeds
 from guardeval.synthesis.settings import SynthesisSettings
 from guardeval.synthesis.sifting import Sieve
 from guardeval.training_rows import Trace
-from guardeval.training_text import request_of
+from guardeval.training_text import closing_block, read_answer
 
 __all__ = ["Silent", "State", "Tally", "broker_of"]
 
@@ -95,7 +95,8 @@ def _solver(settings: SynthesisSettings, registry: Registry, policies: PolicySet
     solver = registry.build("solvers", settings.solver, dict(settings.solver_args))
     if not isinstance(solver, Solver):
         raise PluginError(f"solver {settings.solver!r} has no solve(case, model)")
-    request_of(solver, Case(Sample("", 0, "a request"), Target.PROMPT, policies))  # refuses one that cannot be trained on
+    case = Case(Sample("", 0, "a request"), Target.PROMPT, policies)
+    read_answer(solver, case, closing_block(Target.PROMPT, False))  # refuses one that asks more than once: it trains nothing
     return solver
 
 
