@@ -19,7 +19,7 @@ from guardeval.policies import PolicySet, load_policies
 from guardeval.registry import Registry
 from guardeval.synthesis.kept import Apart
 from guardeval.synthesis.kinds import Slot, suited
-from guardeval.synthesis.never import asked_policies
+from guardeval.synthesis.never import asked_policies, is_forbidden
 from guardeval.synthesis.seeds import Seeds
 from guardeval.synthesis.settings import SynthesisSettings
 from guardeval.synthesis.sifting import Sieve
@@ -59,6 +59,8 @@ class State:
     def __init__(self, settings: SynthesisSettings, registry: Registry, seeds: Seeds, progress: Progress) -> None:
         self.settings, self.seeds, self.progress = settings, seeds, progress
         self.policies = load_policies(settings.policies)
+        if all(map(is_forbidden, self.policies.names)):
+            raise ConfigError(f"--policies {settings.policies}: holds nothing that variants may be written for")
         self.judging = asked_policies(self.policies)
         self.solver = _solver(settings, registry, self.judging)
         self.model = _built(settings.model, registry, writes=True)

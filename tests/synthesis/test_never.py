@@ -81,6 +81,15 @@ def test_policies_of_ones_own_are_known_by_their_names(name):
     assert FORBIDDEN in asked_policies(policies).names
 
 
+def test_a_set_of_policies_that_holds_nothing_else_is_refused(synthesize, world, seeds, desk):
+    (desk / "own").mkdir()
+    (desk / "own" / "csam.txt").write_text("Disallowed.")
+    done = synthesize("-n", 2, "--policies", "own", "--kinds", "harmful_twin")
+    assert done.code == 2
+    assert "nothing that variants may be written for" in done.err
+    assert not world.server.asked
+
+
 def test_verifiers_can_name_it_even_when_the_users_policies_lack_it(synthesize, world, seeds, desk):
     (desk / "own").mkdir()
     (desk / "own" / "weapons.txt").write_text("Disallowed: weapons.")
