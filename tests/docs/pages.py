@@ -27,6 +27,7 @@ PAGES = (
     "docs/mining.md",
     "docs/traces.md",
     "docs/training_data.md",
+    "docs/synthesize.md",
     "docs/review.md",
     "docs/bench.md",
 )

@@ -231,3 +231,13 @@ def test_limits_of_the_broker_are_as_stated():
     ollama = Registry().build("models", "ollama", {"model": "x"}).traits.connections
     expected = [retries.attempts, retries.cap, retries.total, retries.longest, streak, Traits().connections, ollama, 300]
     assert [float(number) for _, number in table(page_text("docs/runs.md"), "what")] == expected
+
+
+def test_every_flag_of_synthesize_and_every_kind_is_described():
+    parser = Parser(prog="synthesize", add_help=False)
+    import_module("guardeval.cli.synthesize_command").configure(parser)
+    described = [flag for row in table(page_text("docs/synthesize.md"), "flag") for flag in names(row[0])]
+    assert set(parser.flags()) - {"--model_args"} <= set(described)
+    from guardeval.synthesis import KINDS
+
+    assert [names(row[0])[0] for row in table(page_text("docs/synthesize.md"), "kind")] == list(KINDS)
