@@ -23,9 +23,11 @@ def judge(
     model: Model | BatchModel,
     name: str = "model",
     each: Callable[[Judged], None] | None = None,
+    parallel: int | None = None,
 ) -> Judgements:
     """What ``model`` says of the samples, in their order, nothing cached; ``each`` is called as soon as a sample is judged.
 
+    ``parallel``: samples under way at once, as many as keep the model busy where None.
     A sample that the model refuses is a FAILED verdict; :class:`ModelUnusable` ends it, as in a run.
     """
     numbered = enumerate(samples)
@@ -44,7 +46,7 @@ def judge(
                         each(found[place])
 
             async with asyncio.TaskGroup() as group:
-                for _ in range(bound.parallel):
+                for _ in range(parallel or bound.parallel):
                     group.create_task(work(numbered))
 
     try:

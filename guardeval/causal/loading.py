@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guardeval.causal.asking import LENGTHS, checked_context
 from guardeval.causal.source import Source
 from guardeval.errors import ModelUnusable, PluginError, needs_extra
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Loaded", "is_out_of_memory", "load", "pick_device", "pick_dtype"]
 
 _ENDLESS = 1 << 30  # tokenizers without a limit give a number beyond
-_LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +112,11 @@ def _ready(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_lengt
 
 def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, wanted: int | None) -> int | None:
     config = model.config.get_text_config(decoder=True)
-    lengths = [n for name in _LENGTHS if isinstance(n := getattr(config, name, None), int) and n > 0]
+    lengths = [n for name in LENGTHS if isinstance(n := getattr(config, name, None), int) and n > 0]
     most = lengths[0] if lengths else None
     if most is None and 0 < tokenizer.model_max_length < _ENDLESS and not model.config.is_encoder_decoder:
         most = int(tokenizer.model_max_length)
-    if wanted is not None and most is not None and wanted > most:
-        raise ModelUnusable(
-            f"-M max_length={wanted}: this model's context is {most} tokens; say {most} or less, or leave it out"
-        )
-    return most if wanted is None else wanted
+    return checked_context(most, wanted)
 
 
 def _merged(model: Any, adapter: Path) -> Any:

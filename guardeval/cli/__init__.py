@@ -32,6 +32,7 @@ COMMANDS = {
     "data": "the rows behind a task: show, check, pull",
     "models": "models that can be run at once: list",
     "train": "make a guard from rows: linear, rsft, hs_dpo, distill",
+    "optimize": "a model made smaller or faster, and checked: onnx, int8, int4, merge, gguf",
     "cache": "the cache of answers: info, clear",
     "validate": "check tasks and installed plugins",
     "doctor": "this installation: packages, extras, keys, plugins, the cache",
