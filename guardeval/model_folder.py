@@ -58,9 +58,7 @@ class ModelCard:
         return {k: _plain(v) for k, v in kept.items() if (v is not True if k == "usable" else v not in (None, (), {}, ""))}
 
 
-def write_model_folder(
-    folder: Path, card: ModelCard, exposure: Exposure | None, weights: Sequence[Path] | None = None
-) -> Path:
+def write_model_folder(folder: Path, card: ModelCard, exposure: Exposure | None, weights: Sequence[Path] | None = None) -> Path:
     """Write fingerprints, then the card, into a folder that holds the weights already; returns it.
 
     ``exposure`` None: what the model has seen is not known, and the card claims nothing. ``weights``: files of the folder

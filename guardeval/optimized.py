@@ -22,7 +22,7 @@ from guardeval.registry import Registry, changed_options
 if TYPE_CHECKING:
     from guardeval.causal.loading import Loaded
 
-__all__ = ["UNCHECKED", "Original", "load_whole", "read_original", "save_tokenizer", "write_optimized"]
+__all__ = ["UNCHECKED", "Original", "load_whole", "read_original", "save_ends", "save_tokenizer", "write_optimized"]
 
 UNCHECKED = "unchecked: not compared with the model it was made from"
 _KEPT = ("solver", "solver_args", "policies", "licence", "targets", "data")  # of a parent's card, true of the child, too
@@ -31,7 +31,7 @@ _ANSWERING = ("thinking", "max_length")  # options of a backend that another bac
 
 @dataclass(frozen=True)
 class Original:
-    """A model to be optimised. ``card`` is empty for a folder that guardeval did not write; then what it has seen is unknown."""
+    """A model to be optimised. ``card`` is empty where guardeval did not write the folder; then what it has seen is unknown."""
 
     folder: Path
     card: Mapping[str, Any]
@@ -50,15 +50,19 @@ class Original:
     def parent(self) -> dict[str, Any]:
         if self.card:
             return parent_of(self.folder)
-        return {"name": self.folder.resolve().name, "sha256": digest(self.folder).removeprefix("sha256:"), "kind": "transformers"}
+        return {
+            "name": self.folder.resolve().name,
+            "sha256": digest(self.folder).removeprefix("sha256:"),
+            "kind": "transformers",
+        }
 
     @property
     def transformers(self) -> Source:
         """Raises :class:`ConfigError` for a folder of another backend."""
         if self.source is None:
             raise ConfigError(
-                f"{self.folder}: is a folder for the {self.backend!r} backend, and a transformers model is wanted here: a folder "
-                "with config.json and safetensors, or an adapter; name the model that this one was made from"
+                f"{self.folder}: is a folder for the {self.backend!r} backend, and a transformers model is wanted here: a "
+                "folder with config.json and safetensors, or an adapter; name the model that this one was made from"
             )
         return self.source
 
@@ -116,7 +120,7 @@ def _base_of(folder: Path) -> Source:
 
 
 def load_whole(original: Original, dtype: str = "float32") -> Loaded:
-    """The model on the CPU with its adapter merged in. Raises :class:`ModelUnusable` for one that writes no text left to right."""
+    """The model on the CPU with its adapter merged in. Raises :class:`ModelUnusable` for an encoder-decoder."""
     from guardeval.causal.loading import load
 
     config = original.config()
@@ -146,6 +150,13 @@ def save_tokenizer(tokenizer: Any, out: Path, original: Original) -> None:
     tokenizer.save_pretrained(str(out))
 
 
+def save_ends(loaded: Loaded, out: Path) -> None:
+    """What ends an answer of the model: a tokenizer may name more than the model's own settings."""
+    settings: Any = loaded.model.generation_config
+    settings.eos_token_id = sorted(loaded.ends)
+    settings.save_pretrained(str(out))
+
+
 def write_optimized(
     out: Path,
     original: Original,
@@ -162,7 +173,7 @@ def write_optimized(
     name = Registry().name_of("optimizers", type(optimizer))
     said, given = original.card, changed_options(optimizer)
     kept = {k: v for k, v in (said.get("options") or {}).items() if k in _ANSWERING}
-    inherited = {k: tuple(v) if k == "targets" else v for k in _KEPT if (v := said.get(k))}
+    inherited: dict[str, Any] = {k: tuple(v) if k == "targets" else v for k in _KEPT if (v := said.get(k))}
     card = ModelCard(
         backend=backend,
         kind=kind,

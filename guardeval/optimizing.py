@@ -102,7 +102,7 @@ def built(folder: Path, registry: Registry | None = None) -> Model | BatchModel:
 def questions_for(
     folder: Path, samples: Sequence[Sample], target: Target, data: Mapping[str, Any], solver: str | None, policies: str | None
 ) -> Questions:
-    """The samples as a model is to be asked: by solver and policies given, else those that its card names, else as a run does."""
+    """The samples as a model is to be asked: by solver and policies given, else its card's, else as in a run."""
     card = read_model_folder(folder) if (folder / MODEL_FILE).is_file() else {}
     named = solver or card.get("solver") or "direct"
     args = dict(card.get("solver_args") or {}) if solver in (None, card.get("solver")) else {}

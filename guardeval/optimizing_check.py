@@ -136,12 +136,17 @@ def check(
 def _gate(pair: Pair, sides: Sequence[Side], limit: float) -> tuple[bool, str]:
     """Whether it may be used, and why, in a sentence."""
     f1 = _of(pair, "f1")
-    said = f"F1 {_n(f1.reference)} → {_n(f1.other)} (difference {f1.difference:+.3f} [{f1.low:+.3f}, {f1.high:+.3f}], n={pair.n})"
+    said = (
+        f"F1 {_n(f1.reference)} → {_n(f1.other)} (difference {f1.difference:+.3f} [{f1.low:+.3f}, {f1.high:+.3f}], n={pair.n})"
+    )
     mute = [f"{s.name} gave no verdict on any of {s.parsed.n} samples" for s in sides if not s.parsed.value > 0]
     if mute:
         return False, f"refused: {' and '.join(mute)}, so nothing shows that quality was kept"
     if math.isnan(f1.difference):
-        return False, "refused: F1 is undefined (no sample is positive, and none was called so), so nothing shows that quality was kept"
+        return (
+            False,
+            "refused: F1 is undefined (no sample is positive, and none was called so), so nothing shows that quality was kept",
+        )
     if f1.reference == 0:
         return False, "refused: the model found no positive sample before, so nothing shows that quality was kept"
     if -f1.difference > limit:

@@ -1,4 +1,4 @@
-"""Exported models on onnxruntime, without torch or transformers: ``./folder`` of ``guardeval optimize onnx|int8|int4``. Extra: ``onnx``.
+"""Exported models on onnxruntime, without torch: ``./folder`` that ``guardeval optimize onnx`` wrote. Extra: ``onnx``.
 
 Prompts become the very tokens that the ``hf`` backend would send; what prompts share is computed once and kept.
 """
@@ -83,7 +83,7 @@ class Onnx:
         folder = Path(self.model).expanduser()
         if not (folder / "model.onnx").is_file():
             raise ModelUnusable(
-                f"onnx/{self.model}: no model.onnx in it; `guardeval optimize onnx --model FOLDER --out DIR` writes such a folder"
+                f"onnx/{self.model}: no model.onnx in it; `guardeval optimize onnx --model FOLDER --out DIR` writes one"
             )
         return folder
 

@@ -34,7 +34,9 @@ class Graph:
         other = sorted(set(inputs) - set(self._past) - set(_KNOWN))
         if not self._past or other or "input_ids" not in inputs or "logits" not in outputs:
             what = f"it also wants {', '.join(other)}" if other else "it takes no key-value cache"
-            raise ModelUnusable(f"{path}: is no decoder that this backend can run: {what}; `guardeval optimize onnx` writes one")
+            raise ModelUnusable(
+                f"{path}: is no decoder that this backend can run: {what}; `guardeval optimize onnx` writes one"
+            )
         self.has_positions = "position_ids" in inputs
         self._has_mask = "attention_mask" in inputs
         self._empty = {name: _empty(path, inputs[name]) for name in self._past}
@@ -143,4 +145,6 @@ def _opened(path: Path, threads: int | None, cuda: bool) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[provider, "CPUExecutionProvider"][: 1 + cuda])
     except Exception as e:  # the package's exceptions have no common parent but Exception; each means that it does not load
-        raise ModelUnusable(f"{path} does not load: {str(e).splitlines()[0]}; make the folder again, or update onnxruntime") from e
+        raise ModelUnusable(
+            f"{path} does not load: {str(e).splitlines()[0]}; make the folder again, or update onnxruntime"
+        ) from e

@@ -1,4 +1,4 @@
-"""``guardeval optimize int4``: weights of 4 bits, for a CPU by onnxruntime, for CUDA by bitsandbytes (nf4). Extras: ``optimize``, ``quant``."""
+"""``guardeval optimize int4``: weights of 4 bits, for a CPU or for CUDA. Extra: ``optimize``; ``quant`` for CUDA."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ class Int4:
         if runtime_for(self.runtime, original) == "bitsandbytes":
             by_bitsandbytes(original, out, load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
             about: dict[str, Any] = {"precision": "nf4", "runtime": "bitsandbytes"}
-            return write_optimized(
-                out, original, self, backend="hf", kind="causal", parameters=about, packages=BITSANDBYTES
-            )
+            return write_optimized(out, original, self, backend="hf", kind="causal", parameters=about, packages=BITSANDBYTES)
         of_graph(original, out, self.opset, self._changed)
         about = {"precision": "int4", "runtime": "onnxruntime", "block": self.block, "head": self.head}
         return write_optimized(out, original, self, backend="onnx", kind="causal", parameters=about, packages=PACKAGES)

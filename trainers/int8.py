@@ -1,4 +1,4 @@
-"""``guardeval optimize int8``: weights of 8 bits, for a CPU by onnxruntime, for CUDA by bitsandbytes. Extras: ``optimize``, ``quant``."""
+"""``guardeval optimize int8``: weights of 8 bits, for a CPU or for CUDA. Extra: ``optimize``; ``quant`` for CUDA."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ class Int8:
         if runtime_for(self.runtime, original) == "bitsandbytes":
             by_bitsandbytes(original, out, load_in_8bit=True)
             about = {"precision": "int8", "runtime": "bitsandbytes"}
-            return write_optimized(
-                out, original, self, backend="hf", kind="causal", parameters=about, packages=BITSANDBYTES
-            )
+            return write_optimized(out, original, self, backend="hf", kind="causal", parameters=about, packages=BITSANDBYTES)
         return self._by_onnxruntime(original, out)
 
     def _by_onnxruntime(self, original: Original, out: Path) -> Path:

@@ -1,13 +1,13 @@
-"""``guardeval optimize merge``: an adapter (LoRA) merged into its base, a transformers model without peft. Extra: ``optimize``."""
+"""``guardeval optimize merge``: an adapter (LoRA) merged into its base, a model without peft. Extra: ``optimize``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from guardeval.errors import ConfigError, needs_extra
-from guardeval.optimized import load_whole, read_original, save_tokenizer, write_optimized
+from guardeval.optimized import load_whole, read_original, save_ends, save_tokenizer, write_optimized
 
 __all__ = ["Merge"]
 
@@ -31,11 +31,12 @@ class Merge:
         kept = config.get("dtype") or config.get("torch_dtype") or "float32"
         dtype = str(kept if self.dtype == "auto" else self.dtype)
         loaded = load_whole(original)
-        model = loaded.model.to(getattr(torch, dtype))
+        model: Any = loaded.model
+        model = model.to(getattr(torch, dtype))
         model.config.dtype = getattr(torch, dtype)
-        model.generation_config.eos_token_id = sorted(loaded.ends)
         out.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(str(out))
+        save_ends(loaded, out)
         save_tokenizer(loaded.tokenizer, out, original)
         about = {"precision": dtype}
         packages = ("peft", "torch", "transformers")

@@ -1,4 +1,4 @@
-"""``guardeval optimize onnx``: a transformers model exported for onnxruntime, which runs it without torch. Extra: ``optimize``."""
+"""``guardeval optimize onnx``: a transformers model exported for onnxruntime, to run without torch. Extra: ``optimize``."""
 
 from __future__ import annotations
 

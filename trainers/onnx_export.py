@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.errors import ModelUnusable, needs_extra
-from guardeval.optimized import Original, load_whole, save_tokenizer
+from guardeval.optimized import Original, load_whole, save_ends, save_tokenizer
 
 __all__ = ["PACKAGES", "export", "folded", "hushed", "last_logits_only", "save_graph"]
 
@@ -33,8 +33,7 @@ def export(original: Original, out: Path, opset: int | None) -> None:
             preprocessors=[],
         )  # fmt: skip
     save_tokenizer(loaded.tokenizer, out, original)
-    loaded.model.generation_config.eos_token_id = sorted(loaded.ends)
-    loaded.model.generation_config.save_pretrained(str(out))
+    save_ends(loaded, out)
     path = out / "model.onnx"
     model = onnx.load(str(path))
     if last_logits_only(model):

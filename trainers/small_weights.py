@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from guardeval.errors import ConfigError, needs_extra
-from guardeval.optimized import Original, load_whole, save_tokenizer
+from guardeval.optimized import Original, load_whole, save_ends, save_tokenizer
 from guardeval.trainers.onnx_export import export, folded, save_graph
 
 __all__ = ["BITSANDBYTES", "Runtime", "by_bitsandbytes", "of_graph", "runtime_for"]
@@ -25,7 +25,9 @@ def runtime_for(wanted: Runtime, original: Original) -> Runtime:
     """
     if original.backend == "onnx":
         if wanted == "bitsandbytes":
-            raise ConfigError(f"{original.folder}: is exported already; bitsandbytes wants the transformers model it was made from")
+            raise ConfigError(
+                f"{original.folder}: is exported already; bitsandbytes wants the transformers model that it was made from"
+            )
         return "onnxruntime"
     original.transformers  # noqa: B018  refuses other folders
     if wanted != "auto":
@@ -46,7 +48,8 @@ def of_graph(original: Original, out: Path, opset: int | None, change: Callable[
         export(original, out, opset)
     path = out / "model.onnx"
     model = onnx.load(str(path))
-    if any(i.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64) for i in model.graph.initializer if len(i.dims) > 1):
+    floating = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64)
+    if any(i.data_type not in floating for i in model.graph.initializer if len(i.dims) > 1):
         raise ConfigError(f"{original.folder}: its weights are in few bits already; name the model that it was made from")
     folded(model)
     change(model)
@@ -67,15 +70,16 @@ def by_bitsandbytes(original: Original, out: Path, **settings: Any) -> None:
         import torch
         import transformers
     whole = load_whole(original)
-    config = transformers.BitsAndBytesConfig(**settings)
+    library: Any = transformers
+    config = library.BitsAndBytesConfig(**settings)
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device != "cpu" and torch.cuda.is_bf16_supported() else torch.float32
-    auto: Any = transformers.AutoModelForCausalLM
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as merged:
         whole.model.save_pretrained(merged)
-        small = auto.from_pretrained(merged, quantization_config=config, device_map={"": device}, dtype=dtype, use_safetensors=True)
+        small = library.AutoModelForCausalLM.from_pretrained(
+            merged, quantization_config=config, device_map={"": device}, dtype=dtype, use_safetensors=True
+        )
         small.save_pretrained(str(out))
-    whole.model.generation_config.eos_token_id = sorted(whole.ends)
-    whole.model.generation_config.save_pretrained(str(out))
+    save_ends(whole, out)
     save_tokenizer(whole.tokenizer, out, original)

@@ -1,4 +1,4 @@
-"""A tokenizer read from a model folder's files by ``tokenizers`` and ``jinja2`` alone, for :class:`~guardeval.causal.tokens.Codec`.
+"""A tokenizer read from a folder's files by ``tokenizers`` and ``jinja2`` alone, for :class:`~guardeval.causal.tokens.Codec`.
 
 No transformers and no torch. The chat template comes from whoever made the folder, so it runs in jinja2's immutable
 sandbox: it sees the turns and the special tokens, no files, no modules, and what it raises is told as its refusal.
@@ -116,7 +116,7 @@ def _generation() -> type[Any]:
     from jinja2.ext import Extension
 
     class Generation(Extension):
-        tags = {"generation"}  # noqa: RUF012  as jinja2 declares it
+        tags = {"generation"}
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno

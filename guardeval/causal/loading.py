@@ -5,6 +5,7 @@ Only safetensors weights are loaded; code from a repository runs only where the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,6 +76,10 @@ def load(
         config = library.AutoConfig.from_pretrained(source.name, **named)
         tokenizer = library.AutoTokenizer.from_pretrained(source.name, **named)
         kind = library.AutoModelForSeq2SeqLM if config.is_encoder_decoder else library.AutoModelForCausalLM
+        quantised = getattr(config, "quantization_config", None) is not None
+        if quantised:  # such weights are placed as they are read, and cannot be moved or retyped afterwards
+            named["device_map"] = {"": device}
+            logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it repeats one warning for every product
         model, info = kind.from_pretrained(
             source.name, config=config, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **named
         )
@@ -86,7 +91,7 @@ def load(
             )
         if adapter is not None:
             model = _merged(model, adapter)
-        model = model.to(device).eval()
+        model = (model if quantised else model.to(device)).eval()
     return _ready(model, tokenizer, max_length)
 
 
@@ -130,14 +135,14 @@ def _merged(model: Any, adapter: Path) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars of transformers while loading: the run shows its own."""
-    logging = _transformers().utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    bars = _transformers().utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()
 
 
 @contextmanager

@@ -24,7 +24,9 @@ def configure(parser: Parser) -> None:
     parser.epilog = "every option of the optimizer is a flag, too: `guardeval show OPTIMIZER` lists them"
     add = parser.add_argument
     add("optimizer", metavar="OPTIMIZER", help="onnx, int8, int4, merge, gguf: any `guardeval list optimizers` shows")
-    add("--model", "-m", metavar="FOLDER", required=True, help="a model folder, a transformers model or an adapter, as a folder")
+    add(
+        "--model", "-m", metavar="FOLDER", required=True, help="a model folder, a transformers model or an adapter, as a folder"
+    )
     add("--out", "-o", metavar="DIR", required=True, help="the model folder to write")
     add("-O", dest="options", action="append", default=[], metavar="K=V", help="option of the optimizer")
     add("--task", "--tasks", "-t", metavar="T", help="whose samples the check asks")
@@ -81,8 +83,8 @@ def _questions(args: argparse.Namespace, folder: Path) -> Questions:
         return questions_for(folder, *rows_of_training_file(path, limit, seed), args.solver, args.policies)
     if args.task is None:
         raise ConfigError(
-            "guardeval optimize: the check needs samples: --task T (with --data), or --data FILE of `guardeval prepare`; or say "
-            "--no_check, and the folder says that it is unchecked"
+            "guardeval optimize: the check needs samples: --task T (with --data), or --data FILE of `guardeval prepare`; or "
+            "say --no_check, and the folder says that it is unchecked"
         )
     tasks = TaskIndex(args.include_path).select(args.task).tasks
     if len(tasks) > 1:
