@@ -100,12 +100,19 @@ def built(folder: Path, registry: Registry | None = None) -> Model | BatchModel:
 
 
 def questions_for(
-    folder: Path, samples: Sequence[Sample], target: Target, data: Mapping[str, Any], solver: str | None, policies: str | None
+    folder: Path,
+    samples: Sequence[Sample],
+    target: Target,
+    data: Mapping[str, Any],
+    solver: str | None = None,
+    policies: str | None = None,
+    solver_args: Mapping[str, Any] | None = None,
 ) -> Questions:
     """The samples as a model is to be asked: by solver and policies given, else its card's, else as in a run."""
     card = read_model_folder(folder) if (folder / MODEL_FILE).is_file() else {}
     named = solver or card.get("solver") or "direct"
     args = dict(card.get("solver_args") or {}) if solver in (None, card.get("solver")) else {}
+    args |= solver_args or {}
     found = Registry().build("solvers", str(named), args)
     return Questions(tuple(samples), target, found, load_policies(policies or card.get("policies") or "minimal"), data)
 

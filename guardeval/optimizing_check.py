@@ -5,7 +5,6 @@ Verdicts are paired sample by sample. The gate looks at F1 (strict: no verdict c
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from guardeval.compare import Difference, Flip, Pair, compare
 from guardeval.contracts import BatchModel, Model
 from guardeval.errors import ConfigError
 from guardeval.judged import Judgements
-from guardeval.judging import judge
+from guardeval.judging import Judging
 from guardeval.model_folder import weights_of
 from guardeval.optimized import read_original
 from guardeval.optimizing import Questions
@@ -157,14 +156,14 @@ def _gate(pair: Pair, sides: Sequence[Side], limit: float) -> tuple[bool, str]:
 
 def _side(name: str, folder: Path, model: Model | BatchModel, questions: Questions, timed: int) -> Side:
     q = questions
-    samples = list(q.samples)
-    judge(samples[:1], q.target, q.policies, q.solver, model, name)  # loads the model, and what is computed once
-    alone = judge(samples[:timed], q.target, q.policies, q.solver, model, name, parallel=1)
-    started = time.perf_counter()
-    judged = judge(samples, q.target, q.policies, q.solver, model, name)
-    took = time.perf_counter() - started
+    asked = q.target, q.policies, q.solver
+    with Judging(model, name) as judging:
+        judging.ask(q.samples[:1], *asked)  # loads the model, and computes once what is kept
+        alone = judging.ask(q.samples[:timed], *asked, parallel=1)
+        started = time.perf_counter()
+        judged = judging.ask(q.samples, *asked)
+        took = time.perf_counter() - started
     on = _runs_on(model)
-    _closed(model)
     ms = alone.latency[~_nan(alone.latency)] * 1000
     counted = ~_nan(alone.latency) & ~_nan(alone.tokens_out)
     written = float(judged.tokens_out.sum())  # nan where one is unknown
@@ -196,13 +195,6 @@ def _runs_on(model: Model | BatchModel) -> str:
     said = model.identity
     named = [str(said[k]) for k in ("device", "dtype", "provider") if said.get(k)]
     return " ".join([str(said.get("backend", type(model).__name__)), *named])
-
-
-def _closed(model: Model | BatchModel) -> None:
-    """Memory for the other one."""
-    close = getattr(model, "close", None)
-    if close is not None:
-        asyncio.run(close())
 
 
 def _of(pair: Pair, metric: str) -> Difference:

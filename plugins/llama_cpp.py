@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import importlib.util
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -36,9 +37,9 @@ __all__ = ["LlamaCpp"]
 class LlamaCpp:
     """A model of a GGUF file (the only one of a folder).
 
-    ``context``: tokens of prompt and answer together. ``parallel``: prompts under way at once. ``threads``: llama.cpp's own
-    choice where None. ``gpu_layers``: layers to put on a GPU where xllamacpp was built for one. ``start_timeout`` and
-    ``timeout``: seconds that loading, and an answer, may take.
+    ``context``: tokens of prompt and answer together. ``parallel``: prompts under way at once. ``threads``: where None as
+    many as ``OMP_NUM_THREADS`` says, else llama.cpp's own choice. ``gpu_layers``: layers to put on a GPU where xllamacpp was
+    built for one. ``start_timeout`` and ``timeout``: seconds that loading, and an answer, may take.
     """
 
     model: str
@@ -105,7 +106,9 @@ class LlamaCpp:
     def _broken(self, where: str, e: Exception) -> Transient | ModelUnusable:
         if self._server.process.poll() is None:
             return Transient(f"{where}: {e}")
-        return ModelUnusable(f"llama.cpp's server ended by itself (code {self._server.process.returncode}): {self._server.said()}")
+        return ModelUnusable(
+            f"llama.cpp's server ended by itself (code {self._server.process.returncode}): {self._server.said()}"
+        )
 
     def _body(self, request: Request, raw: bool) -> bytes:
         sampling, prompt = request.sampling, request.prompt
@@ -132,15 +135,19 @@ class LlamaCpp:
                 raise ModelUnusable(f"{given}: holds {len(found)} GGUF files, and one is wanted; name the file")
             return found[0]
         if not given.is_file():
-            raise ModelUnusable(f"llama_cpp/{self.model}: no such file or folder; `guardeval optimize gguf` writes such a folder")
+            raise ModelUnusable(
+                f"llama_cpp/{self.model}: no such file or folder; `guardeval optimize gguf` writes such a folder"
+            )
         return given
 
     @cached_property
     def _server(self) -> _Server:
         if importlib.util.find_spec("xllamacpp") is None:
             raise PluginError("llama_cpp needs the package 'xllamacpp', which is not installed: pip install xllamacpp")
-        settings = {k: getattr(self, k) for k in ("context", "parallel", "threads", "gpu_layers")}
-        return _Server({"path": str(self._file.resolve()), **settings}, self.start_timeout)
+        told = os.environ.get("OMP_NUM_THREADS", "")  # what torch goes by
+        threads = self.threads or (int(told) if told.isdigit() and int(told) else None)
+        settings = {k: getattr(self, k) for k in ("context", "parallel", "gpu_layers")}
+        return _Server({"path": str(self._file.resolve()), "threads": threads, **settings}, self.start_timeout)
 
     @cached_property
     def _opened(self) -> PerLoop[HttpConnections]:
@@ -167,13 +174,15 @@ class _Server:
     def _ready(self, settings: Mapping[str, Any], timeout: float) -> str:
         import threading
 
-        assert self.process.stdin is not None and self.process.stdout is not None
+        talk, listen = self.process.stdin, self.process.stdout
+        if talk is None or listen is None:  # never: both are pipes
+            raise RuntimeError("no pipe to the server")
         timer = threading.Timer(timeout, self.process.kill)
         timer.start()
         try:
-            self.process.stdin.write(json.dumps(settings).encode() + b"\n")
-            self.process.stdin.flush()
-            for line in self.process.stdout:
+            talk.write(json.dumps(settings).encode() + b"\n")
+            talk.flush()
+            for line in listen:
                 if line.startswith(b'{"ready"'):
                     return str(json.loads(line)["ready"])
         except BrokenPipeError:

@@ -59,7 +59,7 @@ def products_in_bits(model: Any, *, block: int, head_bits: int) -> int:
             graph.initializer.append(numpy_helper.from_array(array, f"{node.output[0]}.{suffix}"))
         small = helper.make_node(
             "MatMulNBits", [node.input[0], f"{node.output[0]}.bits", f"{node.output[0]}.scales"], list(node.output),
-            name=f"{node.name}.bits", domain=_DOMAIN, K=matrix.shape[0], N=matrix.shape[1], bits=bits, block_size=block,
+            name=f"{node.output[0]}.bits", domain=_DOMAIN, K=matrix.shape[0], N=matrix.shape[1], bits=bits, block_size=block,
         )  # fmt: skip
         at = list(graph.node).index(node)
         graph.node.remove(node)

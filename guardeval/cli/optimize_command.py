@@ -34,6 +34,7 @@ def configure(parser: Parser) -> None:
     add("--limit", "-L", metavar="N", help="a seeded, stratified subset of N samples")
     add("--seed", metavar="N", help="of subsets (0)")
     add("--solver", metavar="S", help="how both are asked (what the model's card says, else direct)")
+    add("-S", dest="solver_options", action="append", default=[], metavar="K=V", help="option of the solver")
     add("--policies", metavar="P", help="minimal, medium, verbose, or a folder (what the card says, else minimal)")
     add("--max_f1_drop", default="0.01", metavar="X", help="a larger drop in F1 makes the folder unusable (0.01)")
     add("--no_check", action="store_true", help="ask nothing; the folder says that it is unchecked")
@@ -73,14 +74,16 @@ def _limit(text: str) -> float:
 
 def _questions(args: argparse.Namespace, folder: Path) -> Questions:
     from guardeval.optimizing import questions_for, rows_of_training_file
+    from guardeval.registry import parse_options
     from guardeval.task import TaskIndex
     from guardeval.training_rows import is_training_file
 
     limit = whole_number(args.limit, "guardeval optimize: --limit", least=1) if args.limit else None
     seed = whole_number(args.seed or "0", "guardeval optimize: --seed")
     path = Path(args.data or "hub").expanduser()
+    asked = (args.solver, args.policies, parse_options(args.solver_options, "-S"))
     if args.task is None and is_training_file(path):
-        return questions_for(folder, *rows_of_training_file(path, limit, seed), args.solver, args.policies)
+        return questions_for(folder, *rows_of_training_file(path, limit, seed), *asked)
     if args.task is None:
         raise ConfigError(
             "guardeval optimize: the check needs samples: --task T (with --data), or --data FILE of `guardeval prepare`; or "
@@ -93,7 +96,7 @@ def _questions(args: argparse.Namespace, folder: Path) -> Questions:
     if rows.notice:
         print(f"note: {tasks[0].name}: {rows.notice}", file=sys.stderr)
     samples, about = list(rows), {"task": tasks[0].name, **dict(rows.identity)}
-    return questions_for(folder, samples, tasks[0].target, about, args.solver, args.policies)
+    return questions_for(folder, samples, tasks[0].target, about, *asked)
 
 
 def _checked(folder: Path, out: Path, before: Any, questions: Questions, limit: float) -> int:
