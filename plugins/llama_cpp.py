@@ -1,4 +1,4 @@
-"""GGUF models on llama.cpp: ``./folder`` that ``guardeval optimize gguf`` wrote, or ``llama_cpp/FILE.gguf``. Needs ``xllamacpp``.
+"""GGUF models on llama.cpp: ``llama_cpp/FILE.gguf``, or a folder of ``guardeval optimize gguf``. Needs ``xllamacpp``.
 
 Its server runs in a process of its own on loopback, behind a key made up for the occasion, and ends with the run.
 """

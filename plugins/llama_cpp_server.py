@@ -27,6 +27,7 @@ def serve(settings: Mapping[str, Any]) -> Any:
     params.n_ctx = settings["context"] * settings["parallel"]  # shared out among those asked at once
     params.n_gpu_layers = settings["gpu_layers"]
     params.warmup = False
+    params.ctx_shift = False  # what does not fit is refused, never cut
     params.ui = False
     params.endpoint_slots = False
     if settings.get("threads"):

@@ -105,7 +105,7 @@ def test_a_drop_in_f1_makes_a_folder_that_is_refused(
     assert f1["metric"] == "f1" and f1["difference"] < -0.01 and f1["low"] <= f1["difference"] <= f1["high"]
     assert "drop of more than 0.01" in capsys.readouterr().err
     assert read_model_folder(out)["usable"] is False
-    with pytest.raises(ConfigError, match="not usable: refused: F1 1.000"):
+    with pytest.raises(ConfigError, match=r"not usable: refused: F1 1\.000"):
         build_model(ModelSpec(str(out)), Registry())
     assert main(["optimize", "onnx", "--model", str(out), "--out", str(tmp_path / "child"), "--no_check"]) == 2
 

@@ -109,14 +109,14 @@ def test_nobody_without_the_key_is_answered(folder: Path) -> None:
 
 def test_a_prompt_beyond_the_context_is_an_error(folder: Path) -> None:
     with pytest.raises(ModelError, match="context"):
-        ask(LlamaCpp(str(folder), context=64, threads=1), requests_of(["chess " * 200]))
+        ask(LlamaCpp(str(folder), context=256, threads=1), requests_of(["chess " * 900]))
 
 
 def test_what_is_no_gguf_file_is_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelUnusable, match="no such file"):
         ask(LlamaCpp(str(tmp_path / "none.gguf")), [])
     (tmp_path / "odd.gguf").write_bytes(b"GGUF but not really")
-    with pytest.raises(ModelUnusable, match="llama.cpp cannot run"):
+    with pytest.raises(ModelUnusable, match=r"llama\.cpp cannot run"):
         ask(LlamaCpp(str(tmp_path / "odd.gguf")), [])
     with pytest.raises(ModelUnusable, match="holds 0 GGUF files"):
         ask(LlamaCpp(str(tmp_path.joinpath("empty").mkdir() or tmp_path / "empty")), [])
