@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from guardeval.broker import Broker
+from guardeval.broker import Bound, Broker
 from guardeval.contracts import BatchModel, Case, Model, Solver
 from guardeval.data import Judged, Outcome, Sample, Target, Verdict
 from guardeval.errors import ModelError, ModelUnusable
 from guardeval.judged import Judgements
 from guardeval.policies import PolicySet
 
-__all__ = ["judge"]
+__all__ = ["Judging", "judge"]
 
 
 def judge(
@@ -28,30 +28,62 @@ def judge(
 
     A sample that the model refuses is a FAILED verdict; :class:`ModelUnusable` ends it, as in a run.
     """
-    numbered = enumerate(samples)
-    found: dict[int, Judged] = {}
+    with Judging(model, name) as judging:
+        return judging.ask(samples, target, policies, solver, each)
 
-    async def ask() -> None:
-        async with Broker(cache=None) as broker:
-            bound = broker.bind(model, name)
 
-            async def work(rows: Iterator[tuple[int, Sample]]) -> None:
-                for place, sample in rows:
-                    asker = bound.asker()
-                    verdict = await _verdict(solver, Case(sample, target, policies), asker)
-                    found[place] = Judged(sample, verdict, asker.usage())
-                    if each is not None:
-                        each(found[place])
+class Judging:
+    """A model that stays loaded while it is asked again and again: ``with Judging(model) as judging: judging.ask(…)``."""
 
+    def __init__(self, model: Model | BatchModel, name: str = "model") -> None:
+        self._model, self._name = model, name
+
+    def __enter__(self) -> Judging:
+        self._runner = asyncio.Runner()
+        self._broker, self._bound = self._runner.run(self._opened())
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        try:
+            self._runner.run(self._broker.close())
+        finally:
+            self._runner.close()
+
+    async def _opened(self) -> tuple[Broker, Bound]:
+        broker = await Broker(cache=None).__aenter__()
+        return broker, broker.bind(self._model, self._name)
+
+    def ask(
+        self,
+        samples: Iterable[Sample],
+        target: Target,
+        policies: PolicySet,
+        solver: Solver,
+        each: Callable[[Judged], None] | None = None,
+        parallel: int | None = None,
+    ) -> Judgements:
+        """As :func:`judge`. ``parallel``: samples under way at once, as many as keep the model busy where None."""
+        numbered = enumerate(samples)
+        found: dict[int, Judged] = {}
+
+        async def work() -> None:
+            for place, sample in numbered:
+                asker = self._bound.asker()
+                verdict = await _verdict(solver, Case(sample, target, policies), asker)
+                found[place] = Judged(sample, verdict, asker.usage())
+                if each is not None:
+                    each(found[place])
+
+        async def ask() -> None:
             async with asyncio.TaskGroup() as group:
-                for _ in range(bound.parallel):
-                    group.create_task(work(numbered))
+                for _ in range(parallel or self._bound.parallel):
+                    group.create_task(work())
 
-    try:
-        asyncio.run(ask())
-    except BaseExceptionGroup as problems:
-        raise problems.exceptions[0] from None
-    return Judgements.of([found[i] for i in sorted(found)], target, policies.names)
+        try:
+            self._runner.run(ask())
+        except BaseExceptionGroup as problems:
+            raise problems.exceptions[0] from None
+        return Judgements.of([found[i] for i in sorted(found)], target, policies.names)
 
 
 async def _verdict(solver: Solver, case: Case, asker: object) -> Verdict:

@@ -19,7 +19,7 @@ from guardeval.models import MODEL_FILE, read_model_folder
 
 __all__ = ["ModelCard", "contaminated_tasks", "exposure_facts", "exposure_of", "parent_of", "weights_of", "write_model_folder"]
 
-_WEIGHTS = (".safetensors", ".onnx", ".data", ".gguf")
+_WEIGHTS = (".safetensors", ".onnx", ".onnx_data", ".data", ".gguf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,11 @@ class ModelCard:
         return {k: _plain(v) for k, v in kept.items() if (v is not True if k == "usable" else v not in (None, (), {}, ""))}
 
 
-def write_model_folder(folder: Path, card: ModelCard, exposure: Exposure, weights: Sequence[Path] | None = None) -> Path:
+def write_model_folder(folder: Path, card: ModelCard, exposure: Exposure | None, weights: Sequence[Path] | None = None) -> Path:
     """Write fingerprints, then the card, into a folder that holds the weights already; returns it.
 
-    ``weights``: files of the folder that are the model, by default all of the known kinds, directly in it.
+    ``exposure`` None: what the model has seen is not known, and the card claims nothing. ``weights``: files of the folder
+    that are the model, by default all of the known kinds, directly in it.
     Raises :class:`ConfigError` where the folder cannot be written.
     """
     import yaml
@@ -69,10 +70,11 @@ def write_model_folder(folder: Path, card: ModelCard, exposure: Exposure, weight
     from guardeval.runs import write_atomically
 
     try:
-        exposure.write(folder / EXPOSURE_FILE)
+        if exposure is not None:
+            exposure.write(folder / EXPOSURE_FILE)
         facts = {
             **card.to_mapping(),
-            "exposure": exposure_facts(exposure),
+            **({} if exposure is None else {"exposure": exposure_facts(exposure)}),
             "weights": [_about(p, folder) for p in (weights_of(folder) if weights is None else weights)],
         }
         text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
 
 from guardeval.causal.answer import Answer
+from guardeval.causal.asking import Asked, begun, check_fits, parts
 from guardeval.causal.decode import Row, decode_plain, decode_shared
 from guardeval.causal.loading import Loaded, is_out_of_memory
 from guardeval.causal.prefix import Prefixes
@@ -21,7 +22,6 @@ __all__ = ["Engine", "halving"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-Asked = tuple[Request, Encoded]
 
 
 class Engine:
@@ -44,34 +44,19 @@ class Engine:
             self._check(request, prompt)
         order = sorted(range(len(asked)), key=lambda i: -len(asked[i][1].ids))
         found: dict[int, Completion] = {}
-        for part in self._parts(order, asked):
+        for part in parts(order, asked, self._batch):
             found |= zip(part, halving(self._decoded, [asked[i] for i in part], self._relieve), strict=True)
         return [found[i] for i in range(len(asked))]
 
     def _check(self, request: Request, prompt: Encoded) -> None:
-        context, length = self._loaded.context, len(prompt.ids)
-        if not length:
-            raise ModelError(
-                "the prompt is empty, and this model's tokenizer begins a text with nothing: there is nothing to continue"
-            )
         if self._encoder and request.prompt.frame.forced:
             raise ModelError("an encoder-decoder cannot continue a forced beginning; use a solver that forces none")
-        if context is not None and length >= context and not self._encoder:
-            raise ModelError(
-                f"the prompt has {length} tokens, the context is {context}, answer included; nothing was cut off: use shorter"
-                " policies, or a model with a longer context"
-            )
+        check_fits(prompt, self._context)
 
-    def _parts(self, order: Sequence[int], asked: Sequence[Asked]) -> Iterator[list[int]]:
-        """At most ``batch`` at a time; a prompt far longer than the rest gets its own part, not everybody its padding."""
-        part: list[int] = []
-        for at in order:
-            if part and (len(part) == self._batch or len(asked[part[0]][1].ids) > 4 * len(asked[at][1].ids) + 1024):
-                yield part
-                part = []
-            part.append(at)
-        if part:
-            yield part
+    @property
+    def _context(self) -> int | None:
+        """An encoder-decoder's prompt takes nothing from its answer."""
+        return None if self._encoder else self._loaded.context
 
     def _decoded(self, asked: Sequence[Asked]) -> list[Completion]:
         rows = [Row(prompt, self._begun(request, prompt)) for request, prompt in asked]
@@ -82,11 +67,8 @@ class Engine:
         return [row.answer.completion() for row in rows]
 
     def _begun(self, request: Request, prompt: Encoded) -> Answer:
-        context, length = self._loaded.context, len(prompt.ids)
-        room = request.sampling.max_tokens if context is None or self._encoder else context - length
-        budget = max(1, min(request.sampling.max_tokens, room))
         ends = self._loaded.ends if request.prompt.frame.raw else self._turn_ends
-        return Answer(request, self._codec, ends=ends, tokens_in=length, budget=budget, thinking=prompt.thinks)
+        return begun(request, prompt, self._codec, ends, self._context)
 
     def _relieve(self) -> None:
         """Free what can be made again."""

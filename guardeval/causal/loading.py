@@ -5,11 +5,13 @@ Only safetensors weights are loaded; code from a repository runs only where the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guardeval.causal.asking import LENGTHS, checked_context
 from guardeval.causal.source import Source
 from guardeval.errors import ModelUnusable, PluginError, needs_extra
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Loaded", "is_out_of_memory", "load", "pick_device", "pick_dtype"]
 
 _ENDLESS = 1 << 30  # tokenizers without a limit give a number beyond
-_LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ def load(
         config = library.AutoConfig.from_pretrained(source.name, **named)
         tokenizer = library.AutoTokenizer.from_pretrained(source.name, **named)
         kind = library.AutoModelForSeq2SeqLM if config.is_encoder_decoder else library.AutoModelForCausalLM
+        quantised = getattr(config, "quantization_config", None) is not None
+        if quantised:  # such weights are placed as they are read, and cannot be moved or retyped afterwards
+            named["device_map"] = {"": device}
+            logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it repeats one warning for every product
         model, info = kind.from_pretrained(
             source.name, config=config, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **named
         )
@@ -86,7 +91,7 @@ def load(
             )
         if adapter is not None:
             model = _merged(model, adapter)
-        model = model.to(device).eval()
+        model = (model if quantised else model.to(device)).eval()
     return _ready(model, tokenizer, max_length)
 
 
@@ -112,15 +117,11 @@ def _ready(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_lengt
 
 def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, wanted: int | None) -> int | None:
     config = model.config.get_text_config(decoder=True)
-    lengths = [n for name in _LENGTHS if isinstance(n := getattr(config, name, None), int) and n > 0]
+    lengths = [n for name in LENGTHS if isinstance(n := getattr(config, name, None), int) and n > 0]
     most = lengths[0] if lengths else None
     if most is None and 0 < tokenizer.model_max_length < _ENDLESS and not model.config.is_encoder_decoder:
         most = int(tokenizer.model_max_length)
-    if wanted is not None and most is not None and wanted > most:
-        raise ModelUnusable(
-            f"-M max_length={wanted}: this model's context is {most} tokens; say {most} or less, or leave it out"
-        )
-    return most if wanted is None else wanted
+    return checked_context(most, wanted)
 
 
 def _merged(model: Any, adapter: Path) -> Any:
@@ -134,14 +135,14 @@ def _merged(model: Any, adapter: Path) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars of transformers while loading: the run shows its own."""
-    logging = _transformers().utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    bars = _transformers().utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +69,10 @@ def find_adapter(adapter: str) -> Path:
     return folder
 
 
-def digest(folder: Path) -> str:
+def digest(folder: Path, parts: Sequence[str] = _PARTS) -> str:
     """``sha256:…`` over names and contents of all files that can change an answer; the folder's own name stays out."""
     whole = hashlib.sha256()
-    for path in sorted({p for part in _PARTS for p in folder.glob(part) if p.is_file()}):
+    for path in sorted({p for part in parts for p in folder.glob(part) if p.is_file()}):
         with path.open("rb") as file:
             whole.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return f"sha256:{whole.hexdigest()}"

@@ -22,6 +22,8 @@ from guardeval.errors import ModelUnusable
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from guardeval.causal.file_tokenizer import FileTokenizer
+
 __all__ = ["Codec", "Encoded"]
 
 _STAND_IN = "Qz7textgoeshere7zQ"  # one word that no template contains or changes
@@ -65,10 +67,12 @@ class Codec:
     contents of its turns with a blank line between them. ``encoder``: end a prompt as the tokenizer ends a text.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, thinking: bool | None = None, encoder: bool = False) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase | FileTokenizer, *, thinking: bool | None = None, encoder: bool = False
+    ) -> None:
         self._tokenizer: Any = tokenizer
         self._thinking = thinking
-        anchor, dressed = self._ids(["a"])[0], list(tokenizer("a")["input_ids"])
+        anchor, dressed = self._ids(["a"])[0], list(self._tokenizer("a")["input_ids"])
         at = next((i for i in range(len(dressed)) if dressed[i : i + len(anchor)] == anchor), 0)
         self._begin, self._end = dressed[:at], dressed[at + len(anchor) :] if encoder else []
         self._anchor, self._pieces = anchor, dict[int, str]()
@@ -183,7 +187,7 @@ def _opens_thinking(tail: str, forced: str) -> bool:
     return is_thinking(forced) or tail.rstrip().endswith(THINK_OPEN)
 
 
-def _control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[frozenset[int], re.Pattern[str]]:
+def _control_tokens(tokenizer: Any) -> tuple[frozenset[int], re.Pattern[str]]:
     """Ids of the tokens that steer the model, and a pattern that finds where a text spells one.
 
     All special tokens, and added ones that look like a tag (``<think>``, which many tokenizers do not call special).

@@ -36,6 +36,7 @@ COMMANDS = {
     "models": "models that can be run at once: list, show, add, remove, package",
     "bench": "how fast guards are: latency, throughput, memory; the line of 100 ms",
     "train": "make a guard from rows: linear, rsft, hs_dpo, distill",
+    "optimize": "a model made smaller or faster, and checked: onnx, int8, int4, merge, gguf",
     "cache": "the cache of answers: info, clear",
     "validate": "check tasks and installed plugins",
     "doctor": "this installation: packages, extras, keys, plugins, the cache",

@@ -28,6 +28,7 @@ PAGES = (
     "docs/traces.md",
     "docs/training_data.md",
     "docs/synthesize.md",
+    "docs/optimizing.md",
     "docs/review.md",
     "docs/bench.md",
 )

@@ -47,6 +47,9 @@ def check_command(words: list[str]) -> None:
         assert all(build_model(spec, registry) for spec in settings.model)
     elif command == "train":
         registry.build("trainers", parsed.trainer, parse_options(parsed.options, "-T"))
+    elif command == "optimize":
+        registry.build("optimizers", parsed.optimizer, parse_options(parsed.options, "-O"))
+        assert parsed.task is None or INDEX.select(parsed.task).tasks
     elif getattr(parsed, "task", None):
         assert INDEX.select(parsed.task).tasks
 

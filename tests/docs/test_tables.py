@@ -137,6 +137,21 @@ def test_every_option_of_the_trainer_is_described_with_its_default():
     assert [(option, default) for option, default, _ in rows] == options_of("trainers", "linear")
 
 
+@pytest.mark.parametrize("optimizer", Registry().entries("optimizers"))
+def test_every_option_of_an_optimizer_is_described_with_its_default(optimizer):
+    rows = table(section("docs/optimizing.md", f"### `{optimizer}`"), "option")
+    assert [(option, default) for option, default, _ in rows] == options_of("optimizers", optimizer)
+
+
+def test_every_optimizer_and_flag_of_optimize_is_described():
+    page = page_text("docs/optimizing.md")
+    assert {names(row[0])[0] for row in table(page, "optimizer")} == set(Registry().entries("optimizers"))
+    parser = Parser(prog="guardeval optimize", add_help=False)
+    import_module("guardeval.cli.optimize_command").configure(parser)
+    flags = [f for action in parser._actions for f in (action.option_strings or ["--optimizer"])[:1]]
+    assert [names(row[0])[0] for row in table(page, "flag")] == [f for f in flags if f != "--optimizer"]
+
+
 def test_every_backend_and_its_extra_is_described():
     rows = table(page_text("docs/models.md"), "backend")
     assert {names(backend)[0] for backend, _, _ in rows} == set(Registry().entries("models"))
