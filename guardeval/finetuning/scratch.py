@@ -25,11 +25,12 @@ def make_scratch(folder: Path, texts: Iterable[str], width: int, depth: int, con
     """Random weights and a tokenizer learned from ``texts``, saved as transformers does; equal texts give equal files."""
     with needs_extra("train"):
         import torch
-        from transformers import LlamaConfig, LlamaForCausalLM
+        import transformers
 
+    library: Any = transformers
     tokenizer = _tokenizer(texts, context)
     heads = width // _HEAD
-    config = LlamaConfig(
+    config = library.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=2 * width,
@@ -44,19 +45,20 @@ def make_scratch(folder: Path, texts: Iterable[str], width: int, depth: int, con
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model = library.LlamaForCausalLM(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
 def _tokenizer(texts: Iterable[str], context: int) -> Any:
+    import transformers
     from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
 
+    library: Any = transformers
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size=_VOCABULARY, min_frequency=2, special_tokens=list(_SPECIAL), show_progress=False)
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = library.PreTrainedTokenizerFast(
         tokenizer_object=bpe._tokenizer,
         pad_token=_SPECIAL[0],
         eos_token=_SPECIAL[1],
