@@ -13,10 +13,10 @@ from typing import Any
 
 from guardeval.errors import ConfigError
 from guardeval.finetuning.base import Base
+from guardeval.finetuning.history import best_entry
 from guardeval.finetuning.loading import Placed, merged_model
 from guardeval.finetuning.report import write_report
 from guardeval.finetuning.tuning import Encoded, Method, Outcome
-from guardeval.finetuning.watching import best_entry
 from guardeval.finetuning.workspace import Workspace
 from guardeval.model_folder import ModelCard, write_model_folder
 from guardeval.policies import VERBOSITIES

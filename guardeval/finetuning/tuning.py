@@ -20,6 +20,7 @@ from guardeval.data import Sample
 from guardeval.errors import DataError, needs_extra
 from guardeval.exposure import Exposure
 from guardeval.finetuning.base import Base, find_base
+from guardeval.finetuning.history import best_entry
 from guardeval.finetuning.loading import Placed, load_base, load_tokenizer, lora_config, place
 from guardeval.finetuning.memory import advised
 from guardeval.finetuning.options import FineTuning
@@ -151,7 +152,7 @@ def _tuned(method: Method, rows: TrainingFile, work: Workspace, placed: Placed) 
 def _trained(
     method: Method, rows: TrainingFile, work: Workspace, placed: Placed, base: Base, tokenizer: Any, encoded: Encoded
 ) -> Outcome:
-    from guardeval.finetuning.watching import Watch, best_entry
+    from guardeval.finetuning.watching import Watch
 
     watch = Watch(work, encoded.names, tokenizer, _validation(method, rows), method.patience)
     if watch.validation is None:
