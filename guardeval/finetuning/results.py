@@ -157,7 +157,7 @@ def _shown_options(method: Method, base: Base) -> dict[str, Any]:
     """The options without paths: a model by its name, policies of one's own by their folder's."""
     shown = {k: v for k, v in configuration(method).items() if k not in ("fresh", "name")}
     policies = method.policies if method.policies in VERBOSITIES else Path(method.policies).name
-    return {**shown, "model": _model_name(method, base), "policies": policies}
+    return {**shown, "model": _model_name(method, base), "policies": policies, **method.shown()}
 
 
 def _model_name(method: Method, base: Base) -> str:

@@ -97,6 +97,10 @@ class Method(FineTuning):
         """More for the card's parameters."""
         return {}
 
+    def shown(self) -> dict[str, Any]:
+        """Options as the card shows them, where their values are paths of this machine."""
+        return {}
+
 
 @dataclass(slots=True)
 class Outcome:

@@ -66,6 +66,6 @@ def test_options_of_the_solver_may_be_text():
 def test_four_bits_without_cuda_are_refused_with_the_reason():
     from guardeval.finetuning.loading import place
 
-    with pytest.raises(ConfigError, match="qlora=true: (it needs a CUDA device, and this training runs on cpu|the package)"):
+    with pytest.raises(ConfigError, match=r"qlora=true: (it needs a CUDA device, and this training runs on cpu|the package)"):
         place(FineTuning(model="some/model", qlora="true", device="cpu"))
     assert not place(FineTuning(model="some/model", device="cpu")).four_bits
