@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from guardeval.broker import Broker
 from guardeval.contracts import BatchModel, Case, Model, Solver
@@ -23,8 +24,11 @@ def judge(
     model: Model | BatchModel,
     name: str = "model",
     each: Callable[[Judged], None] | None = None,
+    cache: Path | None = None,
 ) -> Judgements:
-    """What ``model`` says of the samples, in their order, nothing cached; ``each`` is called as soon as a sample is judged.
+    """What ``model`` says of the samples, in their order; ``each`` is called as soon as a sample is judged.
+
+    ``cache``: file of answers that are not asked for again, None for none.
 
     A sample that the model refuses is a FAILED verdict; :class:`ModelUnusable` ends it, as in a run.
     """
@@ -32,7 +36,7 @@ def judge(
     found: dict[int, Judged] = {}
 
     async def ask() -> None:
-        async with Broker(cache=None) as broker:
+        async with Broker(cache=cache) as broker:
             bound = broker.bind(model, name)
 
             async def work(rows: Iterator[tuple[int, Sample]]) -> None:

@@ -1,0 +1,94 @@
+"""trl's DPO trainer with a weight for each pair. Extra: ``train``.
+
+trl weighs kinds of losses, never samples, and offers no hook for it, so the loss is computed here
+(:mod:`guardeval.finetuning.dpo_loss`). Rows come in as token ids: prompts are tokenised the way a run sends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+from guardeval.finetuning.dpo_loss import LogProbs, margins, pair_losses
+
+__all__ = ["WEIGHT", "HardSampleDPO", "WeightedCollator"]
+
+WEIGHT = "alpha"
+_NOT_THE_MODELS = ("completion_mask", "ref_chosen_logps", "ref_rejected_logps")
+
+
+class WeightedCollator:
+    """trl's batches of pairs, the right answers before the wrong ones, with each pair's α beside."""
+
+    def __init__(self, pad: int) -> None:
+        self._inner = DataCollatorForPreference(pad_token_id=pad)
+
+    def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = self._inner(list(examples))
+        batch[WEIGHT] = torch.tensor([float(e.get(WEIGHT, 1.0)) for e in examples])
+        return batch
+
+
+class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
+    """Mean of α·loss over all pairs of an optimizer step, however they are spread over micro-batches and devices."""
+
+    def __init__(self, *args: Any, sft_weight: float = 0.0, **kwargs: Any) -> None:
+        self.sft_weight = sft_weight
+        self._scale: float | Tensor | None = None
+        super().__init__(*args, **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, *_args: Any) -> Any:
+        return dataset  # tokenised already
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if WEIGHT not in self._signature_columns:
+            self._signature_columns = [*self._signature_columns, WEIGHT]
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
+        """The micro-batches of a step. The trainer divides by their number, so that pairs of a short one (an epoch's last)
+        would weigh more; the scale undoes that, and puts the number of all pairs of the step in its place."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        pairs = torch.tensor(sum(len(b[WEIGHT]) for b in batches), device=device)
+        total = self.accelerator.gather(pairs).sum().clamp(min=1)
+        self._scale = len(batches) * self.accelerator.num_processes / total
+        return batches, items
+
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
+        return super().compute_ref_log_probs(model, {k: v for k, v in inputs.items() if k != WEIGHT})
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        found = self._log_probs(model, inputs)
+        losses = pair_losses(found, inputs[WEIGHT], self.beta, self.sft_weight)
+        training = self.model.training and self._scale is not None
+        loss = losses.sum() * self._scale if training else losses.mean()
+        self._note(found, losses)
+        return (loss, None) if return_outputs else loss
+
+    def _log_probs(self, model: Any, inputs: dict[str, Any]) -> LogProbs:
+        asked = {k: v for k, v in inputs.items() if k not in (*_NOT_THE_MODELS, WEIGHT)}
+        mask = inputs["completion_mask"]
+        labels = inputs["input_ids"].masked_fill(mask == 0, -100)
+        each = model(**asked, labels=labels, use_cache=False, fused_lm_head=True).log_probs
+        chosen, rejected = each[:, -(mask.shape[1] - 1) :].sum(dim=1).chunk(2)
+        if self.precompute_ref_logps:
+            reference = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        else:
+            reference = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+        return LogProbs(chosen, rejected, *reference, tokens=mask[:, 1:].sum(dim=1).chunk(2)[0])
+
+    def _note(self, found: LogProbs, losses: Tensor) -> None:
+        """What the log shows beside the loss: margin and how often the right answer is preferred, over all devices."""
+        gathered = self.accelerator.gather_for_metrics
+        notes = self._metrics["train" if self.model.training else "eval"]
+        margin = gathered(margins(found, self.beta).detach())
+        notes["rewards/margins"].append(margin.mean().item())
+        notes["rewards/accuracies"].append((margin > 0).float().mean().item())
+        notes["logps/chosen"].append(gathered(found.chosen.detach()).mean().item())
+        notes["logps/rejected"].append(gathered(found.rejected.detach()).mean().item())
+        notes["loss/pairs"].append(gathered(losses.detach()).mean().item())
