@@ -7,19 +7,27 @@ trl weighs kinds of losses, never samples, and offers no hook for it, so the los
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
-import torch
-from torch import Tensor
-from trl import DPOTrainer
-from trl.trainer.dpo_trainer import DataCollatorForPreference
-
+from guardeval.errors import needs_extra
 from guardeval.finetuning.dpo_loss import LogProbs, margins, pair_losses
+from guardeval.finetuning.tuning import Setting, arguments
+from guardeval.finetuning.watching import Watched
 
-__all__ = ["WEIGHT", "HardSampleDPO", "WeightedCollator"]
+with needs_extra("train"):
+    import torch
+    from datasets import Dataset
+    from torch import Tensor
+    from transformers.trainer_utils import IntervalStrategy
+    from trl import DPOConfig, DPOTrainer
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+__all__ = ["FollowedDPO", "HardSampleDPO", "WeightedCollator", "dpo_trainer"]
 
 WEIGHT = "alpha"
-_NOT_THE_MODELS = ("completion_mask", "ref_chosen_logps", "ref_rejected_logps")
+_OURS = (WEIGHT, "row")
+_NOT_THE_MODELS = ("completion_mask", "ref_chosen_logps", "ref_rejected_logps", *_OURS)
 
 
 class WeightedCollator:
@@ -31,6 +39,8 @@ class WeightedCollator:
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = self._inner(list(examples))
         batch[WEIGHT] = torch.tensor([float(e.get(WEIGHT, 1.0)) for e in examples])
+        if "row" in examples[0]:
+            batch["row"] = torch.tensor([e["row"] for e in examples])
         return batch
 
 
@@ -47,8 +57,7 @@ class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        if WEIGHT not in self._signature_columns:
-            self._signature_columns = [*self._signature_columns, WEIGHT]
+        self._signature_columns = list(dict.fromkeys([*self._signature_columns, *_OURS]))
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         """The micro-batches of a step. The trainer divides by their number, so that pairs of a short one (an epoch's last)
@@ -60,7 +69,7 @@ class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
         return batches, items
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
-        return super().compute_ref_log_probs(model, {k: v for k, v in inputs.items() if k != WEIGHT})
+        return super().compute_ref_log_probs(model, {k: v for k, v in inputs.items() if k not in _OURS})
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         found = self._log_probs(model, inputs)
@@ -71,7 +80,7 @@ class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
         return (loss, None) if return_outputs else loss
 
     def _log_probs(self, model: Any, inputs: dict[str, Any]) -> LogProbs:
-        asked = {k: v for k, v in inputs.items() if k not in (*_NOT_THE_MODELS, WEIGHT)}
+        asked = {k: v for k, v in inputs.items() if k not in _NOT_THE_MODELS}
         mask = inputs["completion_mask"]
         labels = inputs["input_ids"].masked_fill(mask == 0, -100)
         each = model(**asked, labels=labels, use_cache=False, fused_lm_head=True).log_probs
@@ -92,3 +101,46 @@ class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
         notes["logps/chosen"].append(gathered(found.chosen.detach()).mean().item())
         notes["logps/rejected"].append(gathered(found.rejected.detach()).mean().item())
         notes["loss/pairs"].append(gathered(losses.detach()).mean().item())
+
+
+class FollowedDPO(Watched, HardSampleDPO):
+    """Ours, and what happens beside its steps."""
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Where no pair is held out there is no loss to show, but the model can still be judged."""
+        if len(self.eval_dataset):
+            found: dict[str, float] = super().evaluate(*args, **kwargs)
+            return found
+        self.model.eval()
+        logs = {"eval_loss": float("nan")}
+        self.log(logs)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logs)
+        self.model.train()
+        return logs
+
+
+def dpo_trainer(setting: Setting, *, beta: float, sft_weight: float, precompute: bool) -> FollowedDPO:
+    """The reference is the model as it starts: its adapter off, a frozen copy, or its log-probabilities found beforehand."""
+    held = list(setting.rows.validation)
+    judged = bool(held) or setting.watch.validation is not None
+    args = arguments(
+        setting,
+        DPOConfig,
+        beta=beta,
+        max_length=None,
+        precompute_ref_log_probs=precompute,
+        router_aux_loss_coef=0.0,
+    )
+    args.eval_strategy = IntervalStrategy.EPOCH if judged else IntervalStrategy.NO
+    whole = setting.peft is None and not hasattr(setting.model, "peft_config")
+    return FollowedDPO(
+        setting.model,
+        deepcopy(setting.model).eval() if whole and not precompute else None,
+        args=args,
+        train_dataset=Dataset.from_list(list(setting.rows.train)),
+        eval_dataset=Dataset.from_list(held) if judged else None,
+        data_collator=WeightedCollator(setting.tokenizer.pad_token_id),
+        processing_class=setting.tokenizer,
+        peft_config=setting.peft,
+        sft_weight=sft_weight,
+    )

@@ -25,7 +25,7 @@ __all__ = ["NF4", "Load", "Memory", "foresee", "kept_by_layers"]
 
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a number: 4 bits, a scale a 64 in 8 bits, and one in float32 a 256 scales
 _FLOAT32 = 4
-_LOGITS_AT_ONCE = 256  # tokens whose logits stand in memory together, where the loss is computed in pieces
+_TILE = (4096, 32768)  # tokens and vocabulary of the piece of logits that trl's loss holds at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Load:
     dropout: float = 0.0
     checkpointing: bool = False
     reference: bool = False
-    whole_logits: bool = True
+    whole_logits: bool = False
 
     @property
     def tokens(self) -> int:
@@ -74,7 +74,6 @@ def foresee(shape: Shape, load: Load) -> Memory:
     small = shape.linear if load.nf4 else 0
     weights = round((shape.parameters - small) * load.width + small * NF4)
     trained = shape.trained * load.trained_width
-    together = load.tokens if load.whole_logits else min(load.tokens, _LOGITS_AT_ONCE)
     return Memory(
         weights=weights,
         reference=weights if load.reference else 0,
@@ -82,8 +81,14 @@ def foresee(shape: Shape, load: Load) -> Memory:
         gradients=trained,
         optimizer=2 * trained,
         activations=kept_by_layers(shape, load),
-        logits=together * shape.vocabulary * (load.width + 2 * _FLOAT32),
+        logits=_logits(shape, load),
     )
+
+
+def _logits(shape: Shape, load: Load) -> int:
+    if load.whole_logits:
+        return load.tokens * shape.vocabulary * (load.width + 2 * _FLOAT32)
+    return min(load.tokens, _TILE[0]) * min(shape.vocabulary, _TILE[1]) * (load.width + _FLOAT32)
 
 
 def kept_by_layers(shape: Shape, load: Load) -> int:
