@@ -1,0 +1,69 @@
+"""A tiny Llama from nothing, tokenizer and all: a stand-in for tests and demonstrations that learns to talk like a guard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from guardeval.errors import needs_extra
+
+__all__ = ["NOTICE", "make_scratch"]
+
+NOTICE = "a tiny model trained from nothing: a stand-in for tests and demonstrations, not a guard"
+
+_SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+_CHAT = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+_VOCABULARY = 2048
+_HEAD = 16  # width of an attention head
+
+
+def make_scratch(folder: Path, texts: Iterable[str], width: int, depth: int, context: int, seed: int) -> Path:
+    """Random weights and a tokenizer learned from ``texts``, saved as transformers does; equal texts give equal files."""
+    with needs_extra("train"):
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = _tokenizer(texts, context)
+    heads = width // _HEAD
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=depth,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2 if heads % 2 == 0 else heads,
+        max_position_embeddings=context,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(texts: Iterable[str], context: int) -> Any:
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(texts, vocab_size=_VOCABULARY, min_frequency=2, special_tokens=list(_SPECIAL), show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe._tokenizer,
+        pad_token=_SPECIAL[0],
+        eos_token=_SPECIAL[1],
+        additional_special_tokens=list(_SPECIAL[2:]),
+        model_max_length=context,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],  # `generate` refuses token types
+    )
+    tokenizer.chat_template = _CHAT
+    return tokenizer
