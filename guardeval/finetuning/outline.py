@@ -1,19 +1,18 @@
-"""What a training would be, found without weights: configuration, parameters, memory, steps, tokens. For ``--dry_run``."""
+"""A training in outline, found without weights: configuration, parameters, precision, memory, steps, tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from guardeval.errors import ConfigError, DataError, ModelUnusable
+from guardeval.errors import ConfigError, ModelUnusable
 from guardeval.finetuning.architecture import Architecture, Lora, Shape, resolve, shape_of
 from guardeval.finetuning.foresight import Load, Memory, foresee
 from guardeval.finetuning.options import FineTuning
 from guardeval.finetuning.recipe import facts_for
 
-__all__ = ["Lengths", "RowCount", "Training", "lengths_of", "plan"]
+__all__ = ["Lengths", "RowCount", "Training", "foreseen", "lengths_of", "outline"]
 
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -46,26 +45,23 @@ class Training:
 
     sequences: int = 1
     reference: bool = False  # a frozen copy in memory
-    whole_logits: bool = False
-    recipe: str | None = None
+    whole_logits: bool = False  # the loss holds all logits at once
 
 
-def lengths_of(lengths: Iterable[Sequence[int]], max_length: int) -> Lengths:
-    """Of rows, each the lengths of its sequences; those with a longer one than ``max_length`` are left out."""
-    kept, left_out = [], 0
-    for row in lengths:
-        if max(row) > max_length:
-            left_out += 1
-        else:
-            kept.append(row)
-    if not kept:
-        raise DataError(f"no row of {left_out} fits into max_length={max_length}: raise it, or use shorter policies")
-    return Lengths(len(kept), sum(map(sum, kept)), max(map(max, kept)), left_out=left_out)
+def lengths_of(rows: Iterable[Sequence[int]], left_out: int = 0) -> Lengths:
+    """Of rows, each the lengths of its sequences; at least one."""
+    found = list(rows)
+    return Lengths(len(found), sum(map(sum, found)), max(map(max, found)), left_out=left_out)
 
 
-def plan(options: FineTuning, lengths: Lengths, training: Training) -> dict[str, str]:
-    """What ``--dry_run`` shows, in order. Raises :class:`ModelUnusable` where no configuration is to be found."""
-    found = _architecture(options, training.recipe)
+def foreseen(rows: RowCount, max_length: int, sequences: int = 1) -> Lengths:
+    """Of rows that are not there, or that cannot be counted: each as long as it may be."""
+    return Lengths(rows.rows, rows.rows * max_length * sequences, max_length, foreseen=True)
+
+
+def outline(options: FineTuning, lengths: Lengths, training: Training) -> dict[str, str]:
+    """Line by line, in order. Raises :class:`ModelUnusable` where no configuration is to be found."""
+    found = _architecture(options)
     lora = None if options.full or options.scratch else _lora(options)
     shape = shape_of(found.config, lora, options.trust_remote_code)
     _check_length(options, shape)
@@ -89,14 +85,13 @@ def plan(options: FineTuning, lengths: Lengths, training: Training) -> dict[str,
     }
 
 
-def _architecture(options: FineTuning, recipe: str | None) -> Architecture:
+def _architecture(options: FineTuning) -> Architecture:
     if options.scratch is not None:
         from guardeval.finetuning.scratch import scratch_config
 
         width, depth = options.scratch
         return Architecture(scratch_config(width, depth, max(4096, options.max_length)), "made from nothing")
-    model, revision = _source(options.model), options.revision
-    return resolve(model, revision, options.trust_remote_code, facts_for(options.model, recipe))
+    return resolve(_source(options.model), options.revision, options.trust_remote_code, facts_for(options.model, options.recipe))
 
 
 def _source(model: str) -> str:
@@ -144,7 +139,7 @@ def _steps(options: FineTuning, lengths: Lengths, sequences: int) -> dict[str, s
     batching = options.batching
     epoch = batching.steps(lengths.rows)
     total = options.max_steps or round(epoch * options.epochs)
-    out = f", {lengths.left_out} left out as longer than {options.max_length} tokens" if lengths.left_out else ""
+    out = f", {lengths.left_out} left out" if lengths.left_out else ""
     kind = "at most" if lengths.foreseen else "counted:"
     epochs = total / epoch
     return {
@@ -182,11 +177,3 @@ def _bytes(n: int) -> str:
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
-
-def foreseen(rows: RowCount, max_length: int, sequences: int) -> Lengths:
-    """Of rows that are not there yet: each as long as it may be."""
-    return Lengths(rows.rows, rows.rows * max_length * sequences, max_length, foreseen=True)
-
-
-def any_rows(rows: Any) -> bool:
-    return isinstance(rows, RowCount)
