@@ -71,10 +71,13 @@ def read_recipe(name: str) -> Recipe:
 
 
 def facts_for(model: str, recipe: str | None = None) -> tuple[str, Facts] | None:
-    """The recipe that states the architecture of a model, and what it states: ``recipe``, else a shipped one on this base."""
-    for name in [recipe] if recipe else recipe_names():
+    """The recipe that states the architecture of a model, and what it states: ``recipe``, else a shipped one.
+
+    Only for the model that the recipe is about: a flag may have named another.
+    """
+    for name in [*([recipe] if recipe else []), *recipe_names()]:
         found = read_recipe(name)
-        if found.facts.model_type and (recipe or found.options.get("model") == model):
+        if found.facts.model_type and found.options.get("model") == model:
             return found.name, found.facts
     return None
 
