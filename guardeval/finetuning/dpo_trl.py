@@ -68,6 +68,9 @@ class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
         self._scale = len(batches) * self.accelerator.num_processes / total
         return batches, items
 
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        return super()._precompute_ref_logps(dataset, name, batch_size) if len(dataset) else dataset
+
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
         return super().compute_ref_log_probs(model, {k: v for k, v in inputs.items() if k not in _OURS})
 
@@ -90,6 +93,11 @@ class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
         else:
             reference = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
         return LogProbs(chosen, rejected, *reference, tokens=mask[:, 1:].sum(dim=1).chunk(2)[0])
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        nothing_held = self.eval_dataset is not None and not len(self.eval_dataset)
+        shown = {k: v for k, v in logs.items() if not (nothing_held and k == "eval_loss")}  # of no pair there is no loss
+        super().log(shown, *args, **kwargs)
 
     def _note(self, found: LogProbs, losses: Tensor) -> None:
         """What the log shows beside the loss: margin and how often the right answer is preferred, over all devices."""
@@ -120,22 +128,22 @@ class FollowedDPO(Watched, HardSampleDPO):
 
 
 def dpo_trainer(setting: Setting, *, beta: float, sft_weight: float, precompute: bool) -> FollowedDPO:
-    """The reference is the model as it starts: its adapter off, a frozen copy, or its log-probabilities found beforehand."""
+    """The reference is the model as it starts: its adapter off, a frozen copy, or its log-probabilities found beforehand.
+
+    Beforehand always where a parent's adapter is trained on: trl keeps the reference as a second adapter, and with two of
+    them transformers restores the wrong one from a checkpoint; so the second is gone before the first checkpoint.
+    """
+    adapted = hasattr(setting.model, "peft_config")
+    precompute = precompute or adapted
     held = list(setting.rows.validation)
     judged = bool(held) or setting.watch.validation is not None
-    args = arguments(
-        setting,
-        DPOConfig,
-        beta=beta,
-        max_length=None,
-        precompute_ref_log_probs=precompute,
-        router_aux_loss_coef=0.0,
-    )
+    own = {"beta": beta, "max_length": None, "precompute_ref_log_probs": precompute, "router_aux_loss_coef": 0.0}
+    args = arguments(setting, DPOConfig, **own)
     args.eval_strategy = IntervalStrategy.EPOCH if judged else IntervalStrategy.NO
-    whole = setting.peft is None and not hasattr(setting.model, "peft_config")
-    return FollowedDPO(
+    copied = setting.peft is None and not precompute
+    trainer = FollowedDPO(
         setting.model,
-        deepcopy(setting.model).eval() if whole and not precompute else None,
+        deepcopy(setting.model).eval() if copied else None,
         args=args,
         train_dataset=Dataset.from_list(list(setting.rows.train)),
         eval_dataset=Dataset.from_list(held) if judged else None,
@@ -144,3 +152,6 @@ def dpo_trainer(setting: Setting, *, beta: float, sft_weight: float, precompute:
         peft_config=setting.peft,
         sft_weight=sft_weight,
     )
+    if adapted and "ref" in trainer.model.peft_config:
+        trainer.model.delete_adapter("ref")
+    return trainer
