@@ -30,7 +30,8 @@ class HF:
 
     ``dtype=auto`` is bfloat16 on CUDA and float32 on a CPU. ``device`` is CUDA where there is any. ``batch``: prompts
     decoded together. ``max_length``: tokens of prompt and answer together, where less than the model's context is
-    wanted. ``adapter``: folder or repository of a PEFT adapter; a ``model`` that is an adapter's folder brings its base. ``attention=plain`` computes no prefix apart.
+    wanted. ``adapter``: folder or repository of a PEFT adapter; a ``model`` that is an adapter's folder brings its base.
+    ``attention=plain`` computes no prefix apart.
     ``thinking`` is handed to chat templates that know ``enable_thinking``.
 
     A prompt of turns goes through the chat template; a model without one reads the turns' contents, a blank line between

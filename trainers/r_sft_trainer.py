@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from guardeval.finetuning.options import FineTuning
 from guardeval.finetuning.supervised import Supervised
 from guardeval.finetuning.tuning import Setting, tune
 from guardeval.training_rows import TrainingFile
@@ -19,9 +20,7 @@ __all__ = ["RSFT"]
 
 @dataclass(frozen=True)
 class RSFT(Supervised):
-    __doc__ = (
-        Supervised.__doc__ or ""
-    ) + "\n    Learns the answers that reasoning traces make, each checked to be read as its label."
+    __doc__ = f"Learns the answers that traces make, each checked to be read as its label.\n\n    {FineTuning.__doc__}"
 
     takes: ClassVar[tuple[str, ...]] = ("traces",)
     kind: ClassVar[str] = "rsft"

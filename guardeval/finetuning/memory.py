@@ -48,7 +48,8 @@ def advised(options: FineTuning, placed: Placed, longest: int, work: Workspace) 
         kept = work.last_checkpoint()
         where = "no checkpoint was written yet" if kept is None else f"checkpoint {kept.name.rpartition('-')[2]} is kept"
         raise OutOfMemory(
-            f"out of memory on {placed.device} with {options.batching.per_device} rows of up to {longest} tokens at once. Lower "
-            f"one of these, in this order: {'; '.join(advice(options, placed, longest))}. {where[0].upper() + where[1:]}: the "
-            "first two go on from there, the others start over (--fresh true)"
+            f"out of memory on {placed.device} with {options.batching.per_device} rows of up to {longest} tokens at once. "
+            f"Change one of these, in this order: {'; '.join(advice(options, placed, longest))}. "
+            f"{where[0].upper() + where[1:]}; --per_device and --gradient_checkpointing go on from there, the others start "
+            "over (--fresh true)"
         ) from e

@@ -93,7 +93,7 @@ def _estimate(found: Mapping[str, float]) -> str:
 
 
 def loss_chart(history: Sequence[Mapping[str, Any]]) -> str:
-    """Training loss by step as a line, validation loss as points: an SVG file. Raises :class:`PluginError` without ``report``."""
+    """Training loss by step as a line, validation loss as points: SVG. Raises :class:`PluginError` without the extra ``report``."""
     from guardeval.report.canvas import MARKERS, PANEL, SERIES, drawing, svg
 
     points = loss_points(history)

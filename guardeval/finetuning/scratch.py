@@ -25,14 +25,15 @@ def make_scratch(folder: Path, texts: Iterable[str], width: int, depth: int, con
     """Random weights and a tokenizer learned from ``texts``, saved as transformers does; equal texts give equal files."""
     with needs_extra("train"):
         import torch
-        from transformers import LlamaForCausalLM
+        import transformers
 
+    library: Any = transformers
     tokenizer = _tokenizer(texts, context)
     config = scratch_config(width, depth, context, len(tokenizer))
     config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model = library.LlamaForCausalLM(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -41,10 +42,11 @@ def make_scratch(folder: Path, texts: Iterable[str], width: int, depth: int, con
 def scratch_config(width: int, depth: int, context: int, vocabulary: int = _VOCABULARY) -> Any:
     """A Llama with heads of 16 and a head for each two queries."""
     with needs_extra("train"):
-        from transformers import LlamaConfig
+        import transformers
 
+    library: Any = transformers
     heads = width // _HEAD
-    return LlamaConfig(
+    return library.LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=2 * width,
@@ -58,12 +60,13 @@ def scratch_config(width: int, depth: int, context: int, vocabulary: int = _VOCA
 
 
 def _tokenizer(texts: Iterable[str], context: int) -> Any:
+    import transformers
     from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
 
+    library: Any = transformers
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size=_VOCABULARY, min_frequency=2, special_tokens=list(_SPECIAL), show_progress=False)
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = library.PreTrainedTokenizerFast(
         tokenizer_object=bpe._tokenizer,
         pad_token=_SPECIAL[0],
         eos_token=_SPECIAL[1],

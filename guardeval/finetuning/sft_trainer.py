@@ -12,12 +12,13 @@ from guardeval.finetuning.watching import Watched
 
 with needs_extra("train"):
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
 __all__ = ["FollowedSFT", "sft_settings", "sft_trainer"]
 
 
-class FollowedSFT(Watched, SFTTrainer):  # type: ignore[misc]
+class FollowedSFT(Watched, SFTTrainer):
     """trl's, and what happens beside its steps."""
 
 

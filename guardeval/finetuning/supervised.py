@@ -20,7 +20,7 @@ _UNREAD = "the solver reads the answer as something else"
 
 @dataclass(frozen=True)
 class Supervised(Method):
-    __doc__ = Method.__doc__
+    """A method that learns the answers which traces make."""
 
     def plan(self, rows: TrainingFile) -> Mapping[str, Any]:
         """What ``--dry_run`` prints."""
@@ -28,7 +28,8 @@ class Supervised(Method):
 
     def texts(self, rows: TrainingFile) -> Iterator[str]:
         solver, policies = self.solver_object, self.policy_set
-        for trace in rows:
+        traces: Iterator[Any] = iter(rows)
+        for trace in traces:
             try:
                 request, answer = answer_of(trace, solver, policies)
             except DataError:

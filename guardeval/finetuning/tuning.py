@@ -129,10 +129,9 @@ def _tuned(method: Method, rows: TrainingFile, work: Workspace, placed: Placed) 
         finished = work.open(_identity(method, rows, base), method.fresh and is_main())
         if not finished and base is None:
             base = _from_scratch(method, rows, work)
-    if finished:
+    if finished or base is None:
         _note(f"{work.out}: this training is finished; --fresh true does it again")
         return work.out
-    assert base is not None  # found, or made just now
     tokenizer = load_tokenizer(base, method)
     left_out = LeftOut()
     encoded = method.encoded(rows, Tokens(tokenizer), left_out)
@@ -230,8 +229,7 @@ def _identity(method: Method, rows: TrainingFile, base: Base | None) -> dict[str
 def _from_scratch(method: Method, rows: TrainingFile, work: Workspace) -> Base:
     from guardeval.causal.source import Source
 
-    assert method.scratch is not None
-    width, depth = method.scratch
+    width, depth = method.scratch or (0, 0)
     folder = work.folder / "base"
     if not (folder / "tokenizer_config.json").is_file():
         make_scratch(folder, method.texts(rows), width, depth, max(4096, method.max_length), method.seed)
@@ -282,14 +280,12 @@ def _note(text: str) -> None:
 @contextmanager
 def quieted() -> Iterator[None]:
     """The libraries' small talk off, their warnings on."""
-    chatty = [logging.getLogger(name) for name in ("transformers.trainer", "accelerate", "trl", "peft")]
-    before = [logger.level for logger in chatty]
-    for logger in chatty:
-        logger.setLevel(logging.WARNING)
+    chatty = logging.getLogger("bitsandbytes.backends.cpu.ops")  # names kernels that a CPU does without
+    before = chatty.level
+    chatty.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module="(trl|peft|transformers|accelerate|torch).*")
             yield
     finally:
-        for logger, level in zip(chatty, before, strict=True):
-            logger.setLevel(level)
+        chatty.setLevel(before)

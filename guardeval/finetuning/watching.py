@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import sys
 import time
@@ -41,7 +40,7 @@ def best_entry(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None
 
 
 @dataclass
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Callback and notebook of one training. ``names``: of the training rows, by number."""
 
     work: Workspace
@@ -124,7 +123,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(part)
-        os.replace(part, folder)
+        part.replace(folder)
 
 
 class Watched:
