@@ -19,13 +19,14 @@ __all__ = ["configure", "execute"]
 
 
 def configure(parser: Parser) -> None:
-    what = "a task, group, tag, solver, scorer, model, trainer, optimizer or policy; a model folder; package.module:Class"
+    what = "a task, group, tag, solver, scorer, model, trainer, optimizer, policy or recipe; a model folder; package.module:Class"
     parser.add_argument("name", metavar="NAME", help=what)
     parser.add_argument("--policies", default="minimal", metavar="P", help="the length at which a policy is shown (minimal)")
     add_include_path(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
+    from guardeval.finetuning.recipe import read_recipe, recipe_names
     from guardeval.models import MODEL_FILE
     from guardeval.policies import load_policies
     from guardeval.task import TaskIndex
@@ -49,8 +50,11 @@ def execute(args: argparse.Namespace) -> int:
         print(policies[name].text)
     for kind in kinds:
         _show_plugin(kind[:-1], name, registry.load(kind, name))
-    if name not in tasks and name not in policies and not kinds:
-        known = [*tasks, *policies, *(n for kind in KINDS if kind != "tasks" for n in registry.entries(kind))]
+    recipes = recipe_names()
+    if name in recipes:
+        print(read_recipe(name))
+    if name not in tasks and name not in policies and not kinds and name not in recipes:
+        known = [*tasks, *policies, *recipes, *(n for kind in KINDS if kind != "tasks" for n in registry.entries(kind))]
         raise ConfigError(f"guardeval show: unknown name {name!r}{did_you_mean(name, known)}")
     return 0
 

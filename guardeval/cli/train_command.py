@@ -30,11 +30,13 @@ def configure(parser: Parser) -> None:
     )
     what = "hub, sample, a path to rows, or a training file: traces or pairs (hub)"
     parser.add_argument("--data", default="hub", metavar="D", help=what)
-    parser.add_argument("--out", "-o", metavar="DIR", required=True, help="the model folder to write")
+    parser.add_argument("--out", "-o", metavar="DIR", help="the model folder to write; needed unless --dry_run")
+    parser.add_argument("--config", metavar="R", help="a recipe: options of the trainer by name (`guardeval list recipes`), or a .yaml")
     parser.add_argument("-T", dest="options", action="append", default=[], metavar="K=V", help="option of the trainer")
     parser.add_argument("--limit", metavar="N", help="a seeded, stratified subset of N rows")
     parser.add_argument("--seed", metavar="N", help="of subsets, and of the trainer (0)")
     parser.add_argument("--dry_run", action="store_true", help="what would be trained: steps, memory; loads no weights")
+    parser.add_argument("--rows", metavar="N", help="with --dry_run: plan for N rows, without data")
     add_include_path(parser)
     parser.set_defaults(rewrite=partial(as_options, parser=parser, kind="trainers", short="-T"))
 
@@ -42,11 +44,14 @@ def configure(parser: Parser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from guardeval.registry import parse_options
 
-    options = parse_options(args.options, "-T")
+    _check(args)
+    options = {**_recipe(args), **parse_options(args.options, "-T")}
     registry = Registry()
     if args.seed is not None and has_option(registry.load("trainers", args.trainer), "seed"):
         options = {"seed": args.seed, **options}
     trainer = registry.build("trainers", args.trainer, options)
+    if args.dry_run and args.rows is not None:
+        return _dry_run(trainer, args.trainer, _row_count(args.rows))
     rows = _rows(args, tuple(getattr(trainer, "takes", ("samples",))))
     if args.dry_run:
         return _dry_run(trainer, args.trainer, rows)
@@ -54,6 +59,36 @@ def execute(args: argparse.Namespace) -> int:
     if is_main():  # of the processes that a launcher started
         print(f"model folder: {folder}\nuse it with: guardeval run --task wildguard --model {_usage(folder)}")
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.out is None and not args.dry_run:
+        raise ConfigError("guardeval train: --out DIR is wanted: the model folder to write")
+    if args.rows is not None and not args.dry_run:
+        raise ConfigError("guardeval train: --rows is for --dry_run; --limit trains on fewer rows")
+
+
+def _recipe(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that ``--config`` stands for; flags go before them."""
+    from guardeval.finetuning.recipe import read_recipe
+
+    if args.config is None:
+        return {}
+    recipe = read_recipe(args.config)
+    if recipe.trainer != args.trainer:
+        raise ConfigError(
+            f"--config {args.config}: is a recipe for {recipe.trainer}, not for {args.trainer}: "
+            f"guardeval train {recipe.trainer} --config {args.config}"
+        )
+    for note in recipe.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return {**recipe.options, "recipe": args.config}
+
+
+def _row_count(text: str) -> Any:
+    from guardeval.finetuning.outline import RowCount
+
+    return RowCount(whole_number(text, "guardeval train: --rows", least=1))
 
 
 def _rows(args: argparse.Namespace, takes: tuple[str, ...]) -> Iterable[Any]:

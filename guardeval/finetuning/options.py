@@ -83,11 +83,12 @@ class FineTuning:
     trust_remote_code: bool = False
     name: str | None = None
     licence: str | None = None
+    recipe: str | None = None  # where the options came from: set by --config
     fresh: bool = False
 
     # options that change how a training runs and not what comes of it: they may differ when it goes on
     free: ClassVar[frozenset[str]] = frozenset(
-        {"fresh", "per_device", "gradient_checkpointing", "device", "save_steps", "validation_batch", "name", "licence", "save"}
+        {"fresh", "per_device", "gradient_checkpointing", "device", "save_steps", "validation_batch", "name", "licence", "save", "recipe"}
     )
 
     def __post_init__(self) -> None:

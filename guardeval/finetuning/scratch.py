@@ -8,7 +8,7 @@ from typing import Any
 
 from guardeval.errors import needs_extra
 
-__all__ = ["NOTICE", "make_scratch"]
+__all__ = ["NOTICE", "make_scratch", "scratch_config"]
 
 NOTICE = "a tiny model trained from nothing: a stand-in for tests and demonstrations, not a guard"
 
@@ -29,26 +29,34 @@ def make_scratch(folder: Path, texts: Iterable[str], width: int, depth: int, con
 
     library: Any = transformers
     tokenizer = _tokenizer(texts, context)
-    heads = width // _HEAD
-    config = library.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=depth,
-        num_attention_heads=heads,
-        num_key_value_heads=heads // 2 if heads % 2 == 0 else heads,
-        max_position_embeddings=context,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        tie_word_embeddings=True,
-    )
+    config = scratch_config(width, depth, context, len(tokenizer))
+    config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = library.LlamaForCausalLM(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def scratch_config(width: int, depth: int, context: int, vocabulary: int = _VOCABULARY) -> Any:
+    """A Llama with heads of 16 and a head for each two queries."""
+    with needs_extra("train"):
+        import transformers
+
+    library: Any = transformers
+    heads = width // _HEAD
+    return library.LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=depth,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2 if heads % 2 == 0 else heads,
+        max_position_embeddings=context,
+        bos_token_id=None,
+        tie_word_embeddings=True,
+    )
 
 
 def _tokenizer(texts: Iterable[str], context: int) -> Any:
