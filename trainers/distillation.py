@@ -1,4 +1,4 @@
-"""``guardeval train distill``: a student from what a teacher says, and where they share a tokenizer, how surely. Extra: ``train``.
+"""``guardeval train distill``: a student from what a teacher says, and where it can be seen, how surely. Extra: ``train``.
 
 Sequence level after Kim & Rush (2016), arXiv:1606.07947: the student learns the teacher's answers. With logits, the
 generalised divergence of Agarwal et al. (2024), arXiv:2306.13649, on the same answers.
@@ -19,27 +19,30 @@ from guardeval.exposure import Exposure
 from guardeval.finetuning.base import Base, find_base
 from guardeval.finetuning.loading import Placed, load_base, load_tokenizer
 from guardeval.finetuning.options import FineTuning
+from guardeval.finetuning.outline import RowCount
 from guardeval.finetuning.processes import is_main
 from guardeval.finetuning.supervised import Supervised
-from guardeval.finetuning.teacher import questions_of, teacher_traces
+from guardeval.finetuning.teacher import TaughtFile, questions_of, teacher_traces
 from guardeval.finetuning.token_rows import tokens_differ
 from guardeval.finetuning.tuning import Setting, tune
 from guardeval.model_folder import exposure_of, notices_of, parent_of
 from guardeval.models import MODEL_FILE, ModelSpec, build_model
 from guardeval.registry import Registry
-from guardeval.training_rows import TrainingFile
+from guardeval.training_rows import Split, TrainingFile
 
 __all__ = ["Distillation"]
 
 
 @dataclass(frozen=True)
 class Distillation(Supervised):
-    __doc__ = f"""``teacher``: a model as ``--model`` names it (a model folder, ``hf/NAME``, ``openai/NAME`` …), with its options in
+    __doc__ = f"""A student of a teacher's answers.
+
+    ``teacher``: a model as ``--model`` names it (a model folder, ``hf/NAME``, ``openai/NAME`` …), with its options in
     ``teacher_args``; none where the file of traces is all there is of it. ``answers=auto``: the teacher's own, where one is
     named, asked once through the cache; ``given``: those of the file. ``keep=right`` learns no answer that contradicts gold.
     ``logits=auto`` learns the teacher's distributions, too, where it runs here and has the student's tokenizer; the loss is
-    ``(1 - logits_weight) * NLL + logits_weight * JSD_beta``. ``target`` and ``held_out`` (share for validation) are for rows
-    of a task.
+    ``(1 - logits_weight) * NLL + logits_weight * JSD_beta``. A student from ``scratch`` takes the teacher's tokenizer.
+    ``target`` and ``held_out`` (share for validation) are for rows of a task.
 
     {FineTuning.__doc__}"""
 
@@ -78,10 +81,9 @@ class Distillation(Supervised):
         return tune(self, self._traces(rows, out), out)
 
     def _traces(self, rows: TrainingFile | Iterable[Sample], out: Path) -> TrainingFile:
-        given = isinstance(rows, TrainingFile)
-        if given and (self.teacher is None or self.answers == "given"):
-            return rows  # type: ignore[return-value]
-        if self.teacher is None or self.answers == "given":
+        if not self._asks and isinstance(rows, TrainingFile):
+            return rows
+        if not self._asks:
             raise ConfigError("these rows hold no reasoning: name the model that is to judge them with --teacher")
         from guardeval.broker import default_cache_path
 
@@ -92,7 +94,30 @@ class Distillation(Supervised):
         if is_main():
             why = "".join(f", {n} {reason}" for reason, n in apart.items())
             print(f"note: {self._teacher_name} answered {len(questions)}: {len(traces)} to learn from{why}", file=sys.stderr)
-        return traces
+        origin = rows.path.name if isinstance(rows, TrainingFile) and rows.path else None
+        return TaughtFile(traces, questions, origin)
+
+    def validation_cases(self, rows: TrainingFile) -> list[tuple[Target, Sample]]:
+        return rows.cases if isinstance(rows, TaughtFile) else super().validation_cases(rows)
+
+    def plan(self, rows: TrainingFile | Iterable[Sample] | RowCount) -> Mapping[str, Any]:
+        """What ``--dry_run`` prints; answers that are not there yet are taken to be all usable."""
+        if isinstance(rows, RowCount) or (isinstance(rows, TrainingFile) and not self._asks):
+            return super().plan(rows)
+        questions = questions_of(rows, self.target, self.held_out, self.seed)
+        train = sum(q.split is Split.TRAIN for q in questions)
+        asked = f"{self._teacher_name}: {len(questions):,} questions, {train:,} of them to learn from"
+        return {"teacher": asked, **super().plan(RowCount(train))}
+
+    @property
+    def _asks(self) -> bool:
+        return self.teacher is not None and self.answers != "given"
+
+    def scratch_tokenizer(self) -> Any:
+        """The teacher's, where it has one at hand: then its distributions can be learned."""
+        if self.teacher is None or self.logits == "false" or not (self._folder or self.teacher.startswith("hf/")):
+            return None
+        return load_tokenizer(find_base(self._of_teacher), self._of_teacher)
 
     def trainer(self, setting: Setting) -> Any:
         from guardeval.finetuning.sft_trainer import sft_trainer

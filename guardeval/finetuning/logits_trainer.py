@@ -6,6 +6,7 @@ divergence of Agarwal et al. (2024), arXiv:2306.13649, as trl's GKD computes it.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from guardeval.finetuning.sft_trainer import FollowedSFT, sft_settings
 from guardeval.finetuning.token_rows import IGNORED
 from guardeval.finetuning.tuning import Setting
 
-with needs_extra("train"):
+with needs_extra("train"), warnings.catch_warnings():
+    warnings.filterwarnings("ignore", category=UserWarning, module=__name__)  # trl.experimental may change
     import torch
     from torch import Tensor
     from torch.nn import functional
@@ -33,16 +35,15 @@ class Divergence:
 
 
 def distilled_loss(student: Tensor, teacher: Tensor, labels: Tensor, how: Divergence, items: Any = None) -> Tensor:
-    """Logits [rows, tokens, vocabulary] of both, labels [rows, tokens]; the mean over learned tokens, or their sum / ``items``."""
+    """Logits [rows, tokens, vocabulary] of both, labels [rows, tokens]; the mean over learned tokens, or a sum / ``items``."""
     kept = labels[:, 1:] != IGNORED  # a token is foretold at the one before it
     targets, own, theirs = labels[:, 1:][kept], student[:, :-1][kept].float(), teacher[:, :-1][kept].float()
     count = torch.as_tensor(len(targets) if items is None else items, device=own.device).clamp(min=1)
     told = functional.cross_entropy(own, targets, reduction="sum") / count
     if not how.weight:
         return told
-    apart: Tensor = GKDTrainer.generalized_jsd_loss(
-        own, theirs, beta=how.beta, temperature=how.temperature, num_items_in_batch=count
-    )
+    gkd: Any = GKDTrainer
+    apart: Tensor = gkd.generalized_jsd_loss(own, theirs, beta=how.beta, temperature=how.temperature, num_items_in_batch=count)
     return (1 - how.weight) * told + how.weight * apart
 
 
@@ -55,7 +56,8 @@ class LogitsTrainer(FollowedSFT):
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The distilled loss; in validation the plain one, so that its curve compares with other trainings'."""
         if not model.training:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            usual: Any = super()
+            return usual.compute_loss(model, inputs, return_outputs, num_items_in_batch)
         read = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"], "use_cache": False}
         with torch.no_grad():
             theirs = self.teacher(**read).logits

@@ -167,7 +167,7 @@ def _model_name(method: Method, base: Base) -> str:
 
 
 def _command(method: Method, rows: TrainingFile, base: Base) -> str:
-    data = rows.path.name if rows.path else "DATA"
+    data = getattr(rows, "origin", None) or (rows.path.name if rows.path else "DATA")
     shown = _shown_options(method, base)
     words = ["guardeval", "train", method.registered, "--data", data, "--out", method.name or "DIR"]
     for key in changed_options(method):

@@ -21,14 +21,19 @@ _VOCABULARY = 2048
 _HEAD = 16  # width of an attention head
 
 
-def make_scratch(folder: Path, texts: Iterable[str], width: int, depth: int, context: int, seed: int) -> Path:
-    """Random weights and a tokenizer learned from ``texts``, saved as transformers does; equal texts give equal files."""
+def make_scratch(
+    folder: Path, texts: Iterable[str], width: int, depth: int, context: int, seed: int, tokenizer: Any = None
+) -> Path:
+    """Random weights and a tokenizer learned from ``texts``, saved as transformers does; equal texts give equal files.
+
+    ``tokenizer``: one to be used instead, such as a teacher's.
+    """
     with needs_extra("train"):
         import torch
         import transformers
 
     library: Any = transformers
-    tokenizer = _tokenizer(texts, context)
+    tokenizer = _tokenizer(texts, context) if tokenizer is None else tokenizer
     config = scratch_config(width, depth, context, len(tokenizer))
     config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
     with torch.random.fork_rng(devices=[]):

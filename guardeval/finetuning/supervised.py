@@ -8,6 +8,7 @@ from typing import Any
 
 from guardeval.contracts import Solver
 from guardeval.errors import DataError
+from guardeval.finetuning.outline import RowCount
 from guardeval.finetuning.plan import plan
 from guardeval.finetuning.token_rows import LeftOut, TokenRow, Tokens, kept_rows
 from guardeval.finetuning.tuning import Encoded, Method
@@ -24,7 +25,7 @@ _UNREAD = "the solver reads the answer as something else"
 class Supervised(Method):
     """A method that learns the answers which traces make."""
 
-    def plan(self, rows: TrainingFile) -> Mapping[str, Any]:
+    def plan(self, rows: TrainingFile | RowCount) -> Mapping[str, Any]:
         """What ``--dry_run`` prints."""
         return plan(self, rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,34 @@ from typing import Any
 from guardeval.contracts import BatchModel, Model, Solver
 from guardeval.data import Judged, Outcome, Sample, Target
 from guardeval.errors import ConfigError, DataError
-from guardeval.exposure import fingerprint
+from guardeval.exposure import Exposure, fingerprint
 from guardeval.policies import PolicySet
 from guardeval.runs import write_atomically
 from guardeval.training_rows import Split, Trace, TrainingFile, read_training_file, write_training_file
 
-__all__ = ["TEACHER_FILE", "Question", "questions_of", "teacher_traces"]
+__all__ = ["TEACHER_FILE", "Question", "TaughtFile", "questions_of", "teacher_traces"]
 
 TEACHER_FILE = "teacher_traces.json"  # in the model folder
 _ASKED = "teacher_traces.asked.json"  # what was asked for them, so that nothing is asked twice
 _HALF = 1 << 32
+
+
+class TaughtFile(TrainingFile):
+    """The teacher's traces. ``origin``: name of the file that the questions come from, None where they come from a task.
+
+    ``cases``: all questions for validation, also those that the teacher gets wrong: a student is not measured on the
+    easy ones alone.
+    """
+
+    def __init__(self, found: TrainingFile, questions: Sequence[Question], origin: str | None) -> None:
+        super().__init__(list(found), found.path, found.digest)
+        self.cases = [(q.target, q.sample) for q in questions if q.split is Split.VALIDATION]
+        self.origin = origin
+
+    @property
+    def exposure(self) -> Exposure:
+        """What was answered, and what the student was chosen by."""
+        return super().exposure.joined(Exposure.of(sample.prompt for _, sample in self.cases))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +52,14 @@ class Question:
     about: Mapping[str, Any]
 
 
-def questions_of(rows: TrainingFile | Iterable[Sample], target: Target, held_out: float, seed: int) -> list[Question]:
+def questions_of(rows: TrainingFile | Iterable[Any], target: Target, held_out: float, seed: int) -> list[Question]:
     """The rows of a file as they are split there; of samples a seeded ``held_out`` share is for validation."""
     if isinstance(rows, TrainingFile):
-        traces: list[Trace] = list(rows)
-        return [Question(t.sample, t.target, t.split, t.about) for t in traces]
+        return [Question(t.sample, t.target, t.split, t.about) for t in (*rows.of(Split.TRAIN), *rows.of(Split.VALIDATION))]
     files = getattr(rows, "identity", {})
     about = {"source": files} if files else {}
-    return [Question(s, target, _split(s.prompt, held_out, seed), about) for s in rows]
+    plain: Iterable[Any] = rows
+    return [Question(s, target, _split(s.prompt, held_out, seed), about) for s in plain]
 
 
 def _split(prompt: str, held_out: float, seed: int) -> Split:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from guardeval.data import Sample
+from guardeval.data import Sample, Target
 from guardeval.errors import DataError, needs_extra
 from guardeval.exposure import Exposure
 from guardeval.finetuning.base import Base, find_base
@@ -84,6 +84,14 @@ class Method(FineTuning):
     @abstractmethod
     def trainer(self, setting: Setting) -> Any:
         """The trl trainer, its class behind :class:`~guardeval.finetuning.watching.Watched`."""
+
+    def validation_cases(self, rows: TrainingFile) -> list[tuple[Target, Sample]]:
+        """What is judged after each epoch: gold, else what the reasoning ends in."""
+        return [(row.target, _labelled(row)) for row in rows.of(Split.VALIDATION)]
+
+    def scratch_tokenizer(self) -> Any:
+        """The tokenizer of a model from nothing; None: one learned from the rows' texts."""
+        return None
 
     def exposure(self, rows: TrainingFile) -> Exposure:
         """What the rows make the model see, without what its base has seen."""
@@ -207,23 +215,23 @@ def _step(checkpoint: Path) -> int:
 
 
 def _validation(method: Method, rows: TrainingFile) -> Validation | None:
-    held = ((row.target, _labelled(row)) for row in rows.of(Split.VALIDATION))
-    samples = validation_samples(held, method.validation_limit, method.seed)
+    samples = validation_samples(method.validation_cases(rows), method.validation_limit, method.seed)
     if not samples:
         return None
     return Validation(samples, method.solver_object, method.policy_set, method.validation_batch)
 
 
 def _labelled(row: Any) -> Sample:
-    """Gold, else what the reasoning ends in."""
     return next(iter(TrainingFile([row]).samples()))
 
 
 def _identity(method: Method, rows: TrainingFile, base: Base | None) -> dict[str, Any]:
     """What must be the same for a training to go on."""
     options = {k: v for k, v in configuration(method).items() if k not in method.free and k not in ("model", "policies")}
+    options |= {k: v for k, v in method.shown().items() if k in options}
     return {
         "trainer": method.registered,
+        "method": method.facts(),
         "options": options,
         "base": {"model": method.model} if base is None else base.identity,
         "policies": {p.name: p.text for p in method.policy_set.policies},
@@ -237,7 +245,8 @@ def _from_scratch(method: Method, rows: TrainingFile, work: Workspace) -> Base:
     width, depth = method.scratch or (0, 0)
     folder = work.folder / "base"
     if not (folder / "tokenizer_config.json").is_file():
-        make_scratch(folder, method.texts(rows), width, depth, max(4096, method.max_length), method.seed)
+        context, own = max(4096, method.max_length), method.scratch_tokenizer()
+        make_scratch(folder, method.texts(rows), width, depth, context, method.seed, own)
     return Base(Source(str(folder)), f"scratch={width}x{depth}", str(folder), notices=(NOTICE,), scratch=True)
 
 
