@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "plugins" / "servers")]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(tmp_path_factory) -> Path:
     """A folder with ``traces.json`` (200 rows, 20 for validation) and short ``policies``."""
     from training_support import short_policies, trace_file
@@ -26,7 +28,7 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def blank(place) -> Path:
     """A tiny model of transformers' that has learned nothing."""
     from training_support import made_traces
@@ -41,7 +43,24 @@ def blank(place) -> Path:
     return make_scratch(place / "blank", texts, width=32, depth=1, context=2048, seed=0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def taught(place) -> tuple[Path, str]:
+    """A model folder made from nothing by R-SFT, some 20 s on one core, and what was said on the way."""
+    import torch
+    from training_support import QUICK
+
+    from guardeval.registry import Registry
+    from guardeval.training_rows import read_training_file
+
+    torch.set_num_threads(1)
+    options = dict(zip((q[2:] for q in QUICK[::2]), QUICK[1::2], strict=True))
+    trainer = Registry().build("trainers", "rsft", {**options, "epochs": "2", "policies": str(place / "policies")})
+    with redirect_stderr(StringIO()) as said:
+        folder = trainer.train(read_training_file(place / "traces.json"), place / "taught")
+    return folder, said.getvalue()
+
+
+@pytest.fixture(scope="session")
 def guardeval(place) -> Callable[..., subprocess.Popen[str]]:
     """``guardeval …`` begun in the folder, in a process of its own, on one thread."""
 

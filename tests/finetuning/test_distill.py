@@ -18,15 +18,10 @@ LEARN = ("--lr", "1e-2", "--batch", "4", "--validation_limit", "3", "--max_steps
 
 
 @pytest.fixture(scope="module")
-def knower(place):
-    """A teacher that knows 24 prompts by heart, which is enough to have something to say."""
-    import torch
-
-    torch.set_num_threads(1)
-    few = write_training_file(place / "few.json", made_traces(24) + made_traces(6, split=Split.VALIDATION))
-    options = {"lr": "8e-3", "batch": "4", "scheduler": "linear", "warmup_steps": "5", "max_steps": "110"}
-    trainer = Registry().build("trainers", "rsft", {**options, "policies": str(place / "policies"), "validation_limit": "1"})
-    return trainer.train(read_training_file(few), place / "knower")
+def knower(taught, place):
+    """The teacher, and a few questions for it."""
+    write_training_file(place / "few.json", made_traces(24) + made_traces(6, split=Split.VALIDATION))
+    return taught[0]
 
 
 def test_by_hand_the_loss_is_the_weighed_sum_of_likelihood_and_divergence():
@@ -54,16 +49,16 @@ def test_a_student_from_nothing_takes_the_teachers_tokenizer_and_learns_its_dist
     words = ("--data", "few.json", "--teacher", knower, "--policies", knower / "policies", "--model", "scratch=32x1", *LEARN)
     done = here("train", "distill", *words, "--logits", "true", "--keep", "parsed", "--out", "student")
     assert done.code == 0, done.err
-    assert "knower answered 30" in done.err
+    assert "taught answered 30" in done.err
     assert (place / "student" / "tokenizer.json").read_bytes() == (knower / "tokenizer.json").read_bytes()
     text = (place / "student" / "guardeval-model.yaml").read_text()
     card = yaml.safe_load(text)
-    assert (card["kind"], card["parameters"]["teacher"]["name"]) == ("distilled", "knower")
+    assert (card["kind"], card["parameters"]["teacher"]["name"]) == ("distilled", "taught")
     assert card["parameters"]["teacher"]["sha256"]
     assert any(notice.startswith("of its teacher:") for notice in card["notices"])
     assert str(place) not in text
     assert exposure_of(place / "student").prompts >= exposure_of(knower).prompts
-    assert all(t.about["teacher"] == "knower" for t in read_training_file(place / "student" / "teacher_traces.json"))
+    assert all(t.about["teacher"] == "taught" for t in read_training_file(place / "student" / "teacher_traces.json"))
     # given again, it is finished, and the teacher is not asked: its answers stand in the folder
     before = (place / "student" / "teacher_traces.json").stat().st_mtime_ns
     again = here("train", "distill", *words, "--logits", "true", "--keep", "parsed", "--out", "student")

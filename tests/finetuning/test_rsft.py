@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import json
 
-import pytest
 import yaml
-from training_support import QUICK, made_traces
+from training_support import made_traces
 
 from guardeval.exposure import fingerprint
 from guardeval.model_folder import exposure_of
 from guardeval.training_rows import read_training_file
-
-
-@pytest.fixture(scope="module")
-def taught(place):
-    """A model folder made from nothing, and what the command said on the way."""
-    from contextlib import redirect_stderr
-    from io import StringIO
-
-    import torch
-
-    from guardeval.registry import Registry
-
-    torch.set_num_threads(1)
-    options = dict(zip((q[2:] for q in QUICK[::2]), QUICK[1::2], strict=True))
-    trainer = Registry().build("trainers", "rsft", {**options, "epochs": "2", "policies": str(place / "policies")})
-    with redirect_stderr(StringIO()) as said:
-        folder = trainer.train(read_training_file(place / "traces.json"), place / "taught")
-    return folder, said.getvalue()
 
 
 def test_training_lowers_the_validation_loss_and_raises_the_parse_rate_from_0_to_95_percent(taught):
