@@ -14,18 +14,21 @@ __all__ = ["Drawn", "Redraw"]
 
 
 class Redraw:
-    """``n`` draws of whatever a solver asks, at a temperature above 0; ``seed`` is that of the first draw.
+    """``n`` draws of whatever a solver asks, at a temperature above 0; ``seed`` is that of the first draw. ``top_p`` in place
+    of the solver's own, where one is given.
 
     A request that is draw d already becomes draw d·n + i of the i-th draw, so that no two of a solver that draws itself
     meet. Plain solvers ask for draw 0: of theirs, more draws begin with those of fewer, and those are known.
     """
 
-    def __init__(self, n: int, temperature: float, seed: int) -> None:
+    def __init__(self, n: int, temperature: float, seed: int, top_p: float | None = None) -> None:
         if n < 1:
             raise ConfigError(f"n={n}: at least 1 draw is wanted")
         if not 0 < temperature < float("inf"):
             raise ConfigError(f"temperature={temperature}: a number above 0 is wanted, for at 0 all draws are alike")
-        self.n, self.temperature, self.seed = n, temperature, seed
+        if top_p is not None and not 0 < top_p <= 1:
+            raise ConfigError(f"top_p={top_p}: a share above 0, at most 1, is wanted")
+        self.n, self.temperature, self.seed, self.top_p = n, temperature, seed, top_p
         self._samplings: dict[Sampling, Sampling] = {}  # made once each: their users look at the object
 
     def askers(self, model: Asker) -> list[Drawn]:
@@ -36,7 +39,8 @@ class Redraw:
         """What the ``i``-th draw asks, from 0, where a solver asks ``request``."""
         sampling = self._samplings.get(request.sampling)
         if sampling is None:
-            sampling = replace(request.sampling, temperature=self.temperature, seed=self.seed)
+            top_p = request.sampling.top_p if self.top_p is None else self.top_p
+            sampling = replace(request.sampling, temperature=self.temperature, seed=self.seed, top_p=top_p)
             self._samplings[request.sampling] = sampling
         return Request(request.prompt, request.case, sampling, request.draw * self.n + i, request.steps)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from guardeval.broker import Bound, Broker
 from guardeval.contracts import BatchModel, Case, Model, Solver
@@ -23,20 +24,23 @@ def judge(
     model: Model | BatchModel,
     name: str = "model",
     each: Callable[[Judged], None] | None = None,
+    cache: Path | None = None,
 ) -> Judgements:
-    """What ``model`` says of the samples, in their order, nothing cached; ``each`` is called as soon as a sample is judged.
+    """What ``model`` says of the samples, in their order; ``each`` is called as soon as a sample is judged.
+
+    ``cache``: file of answers that are not asked for again, None for none.
 
     A sample that the model refuses is a FAILED verdict; :class:`ModelUnusable` ends it, as in a run.
     """
-    with Judging(model, name) as judging:
+    with Judging(model, name, cache) as judging:
         return judging.ask(samples, target, policies, solver, each)
 
 
 class Judging:
     """A model that stays loaded while it is asked again and again: ``with Judging(model) as judging: judging.ask(…)``."""
 
-    def __init__(self, model: Model | BatchModel, name: str = "model") -> None:
-        self._model, self._name = model, name
+    def __init__(self, model: Model | BatchModel, name: str = "model", cache: Path | None = None) -> None:
+        self._model, self._name, self._cache = model, name, cache
 
     def __enter__(self) -> Judging:
         self._runner = asyncio.Runner()
@@ -50,7 +54,7 @@ class Judging:
             self._runner.close()
 
     async def _opened(self) -> tuple[Broker, Bound]:
-        broker = await Broker(cache=None).__aenter__()
+        broker = await Broker(cache=self._cache).__aenter__()
         return broker, broker.bind(self._model, self._name)
 
     def ask(

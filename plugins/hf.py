@@ -11,11 +11,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from guardeval.causal.source import Source, digest, find, find_adapter
+from guardeval.causal.source import Source, base_of_adapter, digest, find, find_adapter, holds_adapter
 from guardeval.contracts import Completion, Request, Traits
-from guardeval.errors import needs_extra
+from guardeval.errors import ModelUnusable, needs_extra
+from guardeval.model_folder import notices_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +33,8 @@ class HF:
 
     ``dtype=auto`` is bfloat16 on CUDA and float32 on a CPU. ``device`` is CUDA where there is any. ``batch``: prompts
     decoded together. ``max_length``: tokens of prompt and answer together, where less than the model's context is
-    wanted. ``adapter``: folder or repository of a PEFT adapter. ``attention=plain`` computes no prefix apart.
+    wanted. ``adapter``: folder or repository of a PEFT adapter; a ``model`` that is an adapter's folder brings its base.
+    ``attention=plain`` computes no prefix apart.
     ``thinking`` is handed to chat templates that know ``enable_thinking``.
 
     A prompt of turns goes through the chat template; a model without one reads the turns' contents, a blank line between
@@ -59,7 +62,7 @@ class HF:
 
     @property
     def traits(self) -> Traits:
-        return Traits(logprobs=True, chat=True, raw=True, forced=True, batch=self.batch)
+        return Traits(logprobs=True, chat=True, raw=True, forced=True, batch=self.batch, notices=self._notices)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -67,9 +70,9 @@ class HF:
         device, dtype = self._placed
         return {
             "backend": "hf",
-            "model": self.model if self._source.commit else None,
+            "model": self._source.name if self._source.commit else None,
             "revision": self._source.content,
-            "adapter": None if self.adapter is None else digest(find_adapter(self.adapter)),
+            "adapter": None if self._adapter is None else digest(self._adapter),
             "dtype": dtype,
             "device": device.partition(":")[0],
             "max_length": self.max_length,
@@ -106,7 +109,32 @@ class HF:
 
     @cached_property
     def _source(self) -> Source:
-        return find(self.model, self.revision)
+        own = self._own_adapter
+        return find(self.model, self.revision) if own is None else base_of_adapter(own)
+
+    @cached_property
+    def _adapter(self) -> Path | None:
+        return self._own_adapter if self.adapter is None else find_adapter(self.adapter)
+
+    @property
+    def _own_adapter(self) -> Path | None:
+        """The model's folder where that holds an adapter and names its base."""
+        folder = Path(self.model).expanduser()
+        if not holds_adapter(folder):
+            return None
+        if self.adapter is not None or self.revision is not None:
+            given = "adapter" if self.adapter is not None else "revision"
+            raise ModelUnusable(f"{folder} is an adapter that names its base model: leave -M {given}= out")
+        return find_adapter(str(folder))
+
+    @cached_property
+    def _notices(self) -> tuple[str, ...]:
+        return notices_of(Path(self.model).expanduser())
+
+    @property
+    def _own_tokenizer(self) -> Path | None:
+        own = self._own_adapter
+        return own if own is not None and (own / "tokenizer_config.json").is_file() else None
 
     @cached_property
     def _placed(self) -> tuple[str, str]:
@@ -128,7 +156,8 @@ class HF:
             self._source,
             device=device,
             dtype=dtype,
-            adapter=None if self.adapter is None else find_adapter(self.adapter),
+            adapter=self._adapter,
+            tokenizer_folder=self._own_tokenizer,
             trust_remote_code=self.trust_remote_code,
             max_length=self.max_length,
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Loaded", "is_out_of_memory", "load", "pick_device", "pick_dtype"]
+__all__ = ["Loaded", "explained", "is_out_of_memory", "load", "pick_device", "pick_dtype", "quiet", "ready"]
 
 _ENDLESS = 1 << 30  # tokenizers without a limit give a number beyond
 
@@ -61,9 +61,16 @@ def pick_dtype(wanted: str, device: str) -> str:
 
 
 def load(
-    source: Source, *, device: str, dtype: str, adapter: Path | None, trust_remote_code: bool, max_length: int | None
+    source: Source,
+    *,
+    device: str,
+    dtype: str,
+    adapter: Path | None,
+    trust_remote_code: bool,
+    max_length: int | None,
+    tokenizer_folder: Path | None = None,
 ) -> Loaded:
-    """Model and tokenizer of ``source``, the adapter merged into the weights.
+    """Model and tokenizer of ``source``, the adapter merged into the weights; ``tokenizer_folder`` has one of its own.
 
     Raises :class:`ModelUnusable` or :class:`PluginError` with the remedy.
     """
@@ -72,9 +79,10 @@ def load(
 
         library = _transformers()
     named: dict[str, Any] = {"revision": source.commit, "trust_remote_code": trust_remote_code}
-    with _explained(source.name), _quiet():
+    with explained(source.name), quiet():
         config = library.AutoConfig.from_pretrained(source.name, **named)
-        tokenizer = library.AutoTokenizer.from_pretrained(source.name, **named)
+        own = named if tokenizer_folder is None else {"trust_remote_code": trust_remote_code}
+        tokenizer = library.AutoTokenizer.from_pretrained(str(tokenizer_folder or source.name), **own)
         kind = library.AutoModelForSeq2SeqLM if config.is_encoder_decoder else library.AutoModelForCausalLM
         quantised = getattr(config, "quantization_config", None) is not None
         if quantised:  # such weights are placed as they are read, and cannot be moved or retyped afterwards
@@ -92,7 +100,7 @@ def load(
         if adapter is not None:
             model = _merged(model, adapter)
         model = (model if quantised else model.to(device)).eval()
-    return _ready(model, tokenizer, max_length)
+    return ready(model, tokenizer, max_length)
 
 
 def _transformers() -> Any:
@@ -102,7 +110,8 @@ def _transformers() -> Any:
     return transformers
 
 
-def _ready(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> Loaded:
+def ready(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> Loaded:
+    """The model set to decode as requests say; its own generation defaults are replaced."""
     settings = _transformers().GenerationConfig
     own = model.generation_config or settings()
     given = own.eos_token_id if own.eos_token_id is not None else model.config.get_text_config().eos_token_id
@@ -133,7 +142,7 @@ def _merged(model: Any, adapter: Path) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars of transformers while loading: the run shows its own."""
     bars = _transformers().utils.logging
     shown = bars.is_progress_bar_enabled()
@@ -146,7 +155,8 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def explained(name: str) -> Iterator[None]:
+    """Turn what a loader raises into :class:`ModelUnusable` or :class:`PluginError` with the remedy."""
     try:
         yield
     except (ModelUnusable, PluginError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from guardeval.errors import ModelUnusable, needs_extra
 
-__all__ = ["Source", "digest", "find", "find_adapter"]
+__all__ = ["Source", "base_of_adapter", "digest", "find", "find_adapter", "holds_adapter"]
 
 _PARTS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")  # files of a folder that can change an answer
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -55,6 +56,33 @@ def _check_folder(folder: Path, revision: str | None) -> None:
         if (folder / _ADAPTER[0]).is_file():
             raise ModelUnusable(f"{folder} is an adapter, not a model: --model hf/BASE -M adapter={folder}")
         raise ModelUnusable(f"{folder} holds no config.json, so it is no transformers model; name the folder that holds it")
+
+
+def holds_adapter(folder: Path) -> bool:
+    """Whether a folder is an adapter without its base model."""
+    return (folder / _ADAPTER[0]).is_file() and not (folder / "config.json").is_file()
+
+
+def base_of_adapter(folder: Path) -> Source:
+    """The base model that an adapter folder names: a folder, also relative to it, or a repository at a commit.
+
+    Raises :class:`ModelUnusable` where it names none, or one that is not there.
+    """
+    path = folder / _ADAPTER[0]
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        name, revision = str(said["base_model_name_or_path"] or ""), said.get("revision")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ModelUnusable(f"{path}: cannot be read as PEFT's settings of an adapter: {type(e).__name__}: {e}") from e
+    beside = folder / name
+    if not name:
+        raise ModelUnusable(f"{path} names no base model: --model hf/BASE -M adapter={folder}")
+    if beside.is_dir():
+        return find(str(beside))
+    try:
+        return find(name, revision)
+    except ModelUnusable as e:
+        raise ModelUnusable(f"{folder} is an adapter of {name}: {e} (or: --model hf/BASE -M adapter={folder})") from e
 
 
 def find_adapter(adapter: str) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -103,11 +103,30 @@ class Codec:
     @property
     def turn_end(self) -> int | None:
         """The control token that the chat template puts after an assistant's turn; None where there is none."""
+        return self._turn[1]
+
+    def answer(self, text: str) -> list[int]:
+        """Tokens of an answer as the model is to write it after a prompt, without the end of its turn.
+
+        Where the template puts something between the prompt and the answer (an empty thinking block, the name of a
+        channel), the model has to write that too. Spelled control tokens stay text.
+        """
+        text = _encodable(text)
+        cuts = [m.start() + 1 for m in self._spelled.finditer(text)]
+        parts = [text[a:b] for a, b in pairwise([0, *cuts, len(text)])]
+        return [*self._turn[0], *chain.from_iterable(self._ids([part for part in parts if part]))]
+
+    @cached_property
+    def _turn(self) -> tuple[list[int], int | None]:
+        """What the template writes between a prompt and the answer, and the control token after the answer."""
         if not self._tokenizer.chat_template:
-            return None
-        text = self._rendered([Turn("user", "a"), Turn("assistant", _STAND_IN)], generate=False)
-        ids = self._ids([text.rpartition(_STAND_IN)[2]])[0]
-        return ids[0] if ids and ids[0] in self._controls else None
+            return [], None
+        asked = self._rendered([Turn("user", "a")], generate=True)
+        whole = self._rendered([Turn("user", "a"), Turn("assistant", _STAND_IN)], generate=False)
+        before, _, after = whole.rpartition(_STAND_IN)
+        opening = self._ids([before[len(asked) :]])[0] if before.startswith(asked) and len(before) > len(asked) else []
+        closing = self._ids([after])[0] if after else []
+        return opening, closing[0] if closing and closing[0] in self._controls else None
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, control tokens read as such, nothing added."""

@@ -12,7 +12,7 @@ from guardeval.registry import KINDS, Registry
 
 __all__ = ["aligned", "configure", "execute"]
 
-_ALSO = ("experiments", "runs", "policies")
+_ALSO = ("experiments", "runs", "policies", "recipes")
 
 
 def configure(parser: Parser) -> None:
@@ -34,6 +34,8 @@ def execute(args: argparse.Namespace) -> int:
         lines = _policies()
     elif kind == "runs":
         lines = _runs(args.output_path)
+    elif kind == "recipes":
+        lines = _recipes()
     elif kind == "experiments":
         from guardeval.cli.experiment_command import experiment_lines
 
@@ -79,6 +81,12 @@ def _policies() -> list[str]:
     from guardeval.policies import POLICIES, VERBOSITIES
 
     return aligned([(name, f"at {', '.join(VERBOSITIES)}: guardeval show {name} --policies …") for name in POLICIES])
+
+
+def _recipes() -> list[str]:
+    from guardeval.finetuning.recipe import read_recipe, recipe_names
+
+    return aligned([(r.name, r.trainer, r.title) for r in map(read_recipe, recipe_names())])
 
 
 def _runs(folder: str) -> list[str]:

@@ -20,13 +20,14 @@ __all__ = ["configure", "execute"]
 
 
 def configure(parser: Parser) -> None:
-    what = "a task, group, tag, solver, scorer, model, trainer, optimizer or policy; a model folder; package.module:Class"
+    what = "a task, group, tag, solver, scorer, model, trainer, optimizer, policy or recipe; a model folder; package.module:Class"
     parser.add_argument("name", metavar="NAME", help=what)
     parser.add_argument("--policies", default="minimal", metavar="P", help="the length at which a policy is shown (minimal)")
     add_include_path(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
+    from guardeval.finetuning.recipe import read_recipe, recipe_names
     from guardeval.models import MODEL_FILE, packaged_folder
     from guardeval.policies import load_policies
     from guardeval.registered_models import registered_models
@@ -58,8 +59,12 @@ def execute(args: argparse.Namespace) -> int:
             _show_plugin(kind[:-1], name, plugin)
     if name in registered:
         _show_folder(registered[name].checked(), name)
-    if name not in tasks and name not in policies and not kinds and name not in registered:
-        known = [*tasks, *policies, *(n for kind in KINDS if kind != "tasks" for n in registry.entries(kind)), *registered]
+    recipes = recipe_names()
+    if name in recipes:
+        print(read_recipe(name))
+    if not kinds and not any(name in held for held in (tasks, policies, registered, recipes)):
+        plugins = [n for kind in KINDS if kind != "tasks" for n in registry.entries(kind)]
+        known = [*tasks, *policies, *plugins, *registered, *recipes]
         raise ConfigError(f"guardeval show: unknown name {name!r}{did_you_mean(name, known)}")
     return 0
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from guardeval.cli.parser import Parser, add_include_path, whole_number
 from guardeval.cli.plugin_flags import as_options, has_option
 from guardeval.errors import ConfigError
+from guardeval.finetuning.processes import is_main
 from guardeval.registry import Registry
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ def configure(parser: Parser) -> None:
     )
     what = "hub, sample, a path to rows, or a training file: traces or pairs (hub)"
     parser.add_argument("--data", default="hub", metavar="D", help=what)
-    parser.add_argument("--out", "-o", metavar="DIR", required=True, help="the model folder to write")
+    parser.add_argument("--out", "-o", metavar="DIR", help="the model folder to write; needed unless --dry_run")
+    parser.add_argument("--config", metavar="R", help="a recipe: options of the trainer by name (`guardeval list recipes`), or a .yaml")
     parser.add_argument("-T", dest="options", action="append", default=[], metavar="K=V", help="option of the trainer")
     parser.add_argument("--limit", metavar="N", help="a seeded, stratified subset of N rows")
     parser.add_argument("--seed", metavar="N", help="of subsets, and of the trainer (0)")
     parser.add_argument("--dry_run", action="store_true", help="what would be trained: steps, memory; loads no weights")
+    parser.add_argument("--rows", metavar="N", help="with --dry_run: plan for N rows, without data")
     add_include_path(parser)
     parser.set_defaults(rewrite=partial(as_options, parser=parser, kind="trainers", short="-T"))
 
@@ -41,17 +44,51 @@ def configure(parser: Parser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from guardeval.registry import parse_options
 
-    options = parse_options(args.options, "-T")
+    _check(args)
+    options = {**_recipe(args), **parse_options(args.options, "-T")}
     registry = Registry()
     if args.seed is not None and has_option(registry.load("trainers", args.trainer), "seed"):
         options = {"seed": args.seed, **options}
     trainer = registry.build("trainers", args.trainer, options)
+    if args.dry_run and args.rows is not None:
+        return _dry_run(trainer, args.trainer, _row_count(args.rows))
     rows = _rows(args, tuple(getattr(trainer, "takes", ("samples",))))
     if args.dry_run:
         return _dry_run(trainer, args.trainer, rows)
     folder = trainer.train(rows, Path(args.out))
-    print(f"model folder: {folder}\nuse it with: guardeval run --task wildguard --model {_as_argument(folder)}")
+    if is_main():  # of the processes that a launcher started
+        print(f"model folder: {folder}\nuse it with: guardeval run --task wildguard --model {_usage(folder)}")
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.out is None and not args.dry_run:
+        raise ConfigError("guardeval train: --out DIR is wanted: the model folder to write")
+    if args.rows is not None and not args.dry_run:
+        raise ConfigError("guardeval train: --rows is for --dry_run; --limit trains on fewer rows")
+
+
+def _recipe(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that ``--config`` stands for; flags go before them."""
+    from guardeval.finetuning.recipe import read_recipe
+
+    if args.config is None:
+        return {}
+    recipe = read_recipe(args.config)
+    if recipe.trainer != args.trainer:
+        raise ConfigError(
+            f"--config {args.config}: is a recipe for {recipe.trainer}, not for {args.trainer}: "
+            f"guardeval train {recipe.trainer} --config {args.config}"
+        )
+    for note in recipe.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return {**recipe.options, "recipe": args.config}
+
+
+def _row_count(text: str) -> Any:
+    from guardeval.finetuning.outline import RowCount
+
+    return RowCount(whole_number(text, "guardeval train: --rows", least=1))
 
 
 def _rows(args: argparse.Namespace, takes: tuple[str, ...]) -> Iterable[Any]:
@@ -104,6 +141,22 @@ def _dry_run(trainer: Any, name: str, rows: Iterable[Any]) -> int:
     planned = trainer.plan(rows)
     print_table(Table(f"{name}: what would be trained", ("", ""), tuple((k, str(v)) for k, v in planned.items())))
     return 0
+
+
+def _usage(folder: Path) -> str:
+    """The folder as an argument, and how the model was trained to be asked."""
+    from guardeval.models import read_model_folder
+    from guardeval.policies import VERBOSITIES
+
+    card, words = read_model_folder(folder), [_as_argument(folder)]
+    if card.get("solver"):
+        words += ["--solver", str(card["solver"])]
+        for key, value in (card.get("solver_args") or {}).items():
+            said = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += ["-S", shlex.quote(f"{key}={said}")]
+    if (policies := card.get("policies")) is not None:
+        words += ["--policies", str(policies) if policies in VERBOSITIES else _as_argument(folder / str(policies))]
+    return " ".join(words)
 
 
 def _as_argument(folder: Path) -> str:
