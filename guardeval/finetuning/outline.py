@@ -125,7 +125,8 @@ def _precision(options: FineTuning) -> tuple[str, bool]:
 
 def _about(options: FineTuning, found: Architecture, shape: Shape, dtype: str, nf4: bool) -> dict[str, str]:
     share = shape.trained / shape.parameters
-    how = "all of them" if not shape.rank else f"LoRA of rank {shape.rank} on {shape.adapters} layers, {share:.2%}"
+    experts = " and experts" if shape.expanded else ""
+    how = "all of them" if not shape.rank else f"LoRA of rank {shape.rank} on {shape.adapters} layers{experts}, {share:.2%}"
     return {
         "model": options.model,
         "configuration": f"{found.config.model_type}, {found.origin}",
@@ -161,6 +162,7 @@ def _memory(memory: Memory, load: Load) -> dict[str, str]:
         "adapter": memory.adapter,
         "gradients": memory.gradients,
         "optimizer": memory.optimizer,
+        "adapted experts": memory.experts,
         "activations": memory.activations,
         "logits": memory.logits,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from plugins.servers.tiny_model import a_text
+from tiny_model import a_text
 
 from guardeval.data import Sample, Step, Target
 from guardeval.training_rows import Split, Trace, write_training_file
@@ -13,7 +13,8 @@ from guardeval.training_rows import Split, Trace, write_training_file
 __all__ = ["QUICK", "made_traces", "short_policies", "trace_file"]
 
 _POLICY = {"": None, "trespass": "illegal", "brawl": "violence"}
-QUICK = ("--lr", "5e-3", "--batch", "8", "--weight_decay", "0.01")
+# a tiny model from nothing learns to answer in about 100 of these steps
+QUICK = ("--lr", "8e-3", "--batch", "4", "--scheduler", "linear", "--warmup_steps", "5")
 
 
 def made_traces(n: int, seed: int = 0, split: Split = Split.TRAIN) -> list[Trace]:
