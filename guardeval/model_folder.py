@@ -17,7 +17,7 @@ from guardeval.errors import ConfigError
 from guardeval.exposure import EXPOSURE_FILE, Exposure
 from guardeval.models import MODEL_FILE, read_model_folder
 
-__all__ = ["ModelCard", "exposure_of", "parent_of", "weights_of", "write_model_folder"]
+__all__ = ["ModelCard", "exposure_of", "notices_of", "parent_of", "weights_of", "write_model_folder"]
 
 _WEIGHTS = (".safetensors", ".onnx", ".data", ".gguf")
 
@@ -106,6 +106,14 @@ def exposure_of(folder: Path) -> Exposure | None:
     if found.digest != said.get("sha256"):
         raise ConfigError(f"{folder / EXPOSURE_FILE}: is not what {MODEL_FILE} names (sha256); copy the model folder again")
     return found
+
+
+def notices_of(folder: Path) -> tuple[str, ...]:
+    """What every table must say of the model in a folder; nothing where there is no card."""
+    if not (folder / MODEL_FILE).is_file():
+        return ()
+    said = read_model_folder(folder).get("notices")
+    return tuple(str(notice) for notice in said) if isinstance(said, list) else ()
 
 
 def parent_of(folder: Path) -> dict[str, Any]:

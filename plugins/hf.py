@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from guardeval.causal.source import Source, base_of_adapter, digest, find, find_adapter, holds_adapter
 from guardeval.contracts import Completion, Request, Traits
 from guardeval.errors import ModelUnusable, needs_extra
+from guardeval.model_folder import notices_of
 
 if TYPE_CHECKING:
     from guardeval.causal.engine import Engine
@@ -59,7 +60,7 @@ class HF:
 
     @property
     def traits(self) -> Traits:
-        return Traits(logprobs=True, chat=True, raw=True, forced=True, batch=self.batch)
+        return Traits(logprobs=True, chat=True, raw=True, forced=True, batch=self.batch, notices=self._notices)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -117,6 +118,10 @@ class HF:
             given = "adapter" if self.adapter is not None else "revision"
             raise ModelUnusable(f"{folder} is an adapter that names its base model: leave -M {given}= out")
         return find_adapter(str(folder))
+
+    @cached_property
+    def _notices(self) -> tuple[str, ...]:
+        return notices_of(Path(self.model).expanduser())
 
     @property
     def _own_tokenizer(self) -> Path | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from guardeval.cli.parser import Parser, add_include_path, whole_number
 from guardeval.cli.plugin_flags import as_options, has_option
 from guardeval.errors import ConfigError
+from guardeval.finetuning.processes import is_main
 from guardeval.registry import Registry
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def execute(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _dry_run(trainer, args.trainer, rows)
     folder = trainer.train(rows, Path(args.out))
-    print(f"model folder: {folder}\nuse it with: guardeval run --task wildguard --model {_as_argument(folder)}")
+    if is_main():  # of the processes that a launcher started
+        print(f"model folder: {folder}\nuse it with: guardeval run --task wildguard --model {_usage(folder)}")
     return 0
 
 
@@ -139,6 +141,22 @@ def _dry_run(trainer: Any, name: str, rows: Iterable[Any]) -> int:
     planned = trainer.plan(rows)
     print_table(Table(f"{name}: what would be trained", ("", ""), tuple((k, str(v)) for k, v in planned.items())))
     return 0
+
+
+def _usage(folder: Path) -> str:
+    """The folder as an argument, and how the model was trained to be asked."""
+    from guardeval.models import read_model_folder
+    from guardeval.policies import VERBOSITIES
+
+    card, words = read_model_folder(folder), [_as_argument(folder)]
+    if card.get("solver"):
+        words += ["--solver", str(card["solver"])]
+        for key, value in (card.get("solver_args") or {}).items():
+            said = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += ["-S", shlex.quote(f"{key}={said}")]
+    if (policies := card.get("policies")) is not None:
+        words += ["--policies", str(policies) if policies in VERBOSITIES else _as_argument(folder / str(policies))]
+    return " ".join(words)
 
 
 def _as_argument(folder: Path) -> str:

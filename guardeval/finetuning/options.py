@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from guardeval.errors import ConfigError
+from guardeval.errors import ConfigError, did_you_mean
 from guardeval.finetuning.processes import process_count
 from guardeval.registry import Registry, parse_options
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from guardeval.contracts import Solver
     from guardeval.policies import PolicySet
 
-__all__ = ["SCRATCH", "Batching", "FineTuning"]
+__all__ = ["SCHEDULERS", "SCRATCH", "Batching", "FineTuning"]
 
 SCRATCH = "scratch"
+SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt")  # transformers' names
 _MOST = 8  # rows a device at once, unless told
 
 
@@ -106,6 +107,8 @@ class FineTuning:
             raise ConfigError(f"max_length={self.max_length}: prompt and answer need 16 tokens at the least")
         if self.full and self.qlora == "true":
             raise ConfigError("full=true with qlora=true: weights in 4 bits cannot be trained; leave out one of the two")
+        if self.scheduler not in SCHEDULERS:
+            raise ConfigError(f"scheduler={self.scheduler!r} is unknown{did_you_mean(self.scheduler, SCHEDULERS)}")
         _ = self.batching, self.scratch, self.solver_object, self.policy_set
 
     @property

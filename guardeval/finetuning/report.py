@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from guardeval.errors import PluginError
+from guardeval.finetuning.history import best_entry
 from guardeval.finetuning.workspace import TRAINING, Workspace
 from guardeval.model_folder import ModelCard
 from guardeval.report.markdown import escaped, markdown_table
@@ -73,9 +74,17 @@ def _validation(outcome: Outcome) -> str:
     table = validation_table(outcome.history)
     if not table.rows:
         return "There was no labelled validation row, so nothing is known of the model's quality.\n"
-    why = f"The result is step {outcome.best_step}, the best by F1."
+    why = f"The result is step {outcome.best_step}, the best by F1{_beside_base(outcome)}."
     stopped = f" Training ended early: {escaped(outcome.stopped)}." if outcome.stopped else ""
     return markdown_table(table) + f"\n{why}{stopped} An unreadable answer counts as wrong; intervals are 95 %.\n"
+
+
+def _beside_base(outcome: Outcome) -> str:
+    """Said where training did not help: the base is never the result, so a reader has to know."""
+    best = best_entry(outcome.history)
+    before = next((e for e in outcome.history if "eval_f1" in e and e["step"] == 0), None)
+    worse = best is not None and before is not None and best["eval_f1"] < before["eval_f1"]
+    return "; the base itself, step 0, does better" if worse else ""
 
 
 def validation_table(history: Sequence[Mapping[str, Any]]) -> Table:
@@ -93,7 +102,7 @@ def _estimate(found: Mapping[str, float]) -> str:
 
 
 def loss_chart(history: Sequence[Mapping[str, Any]]) -> str:
-    """Training loss by step as a line, validation loss as points: SVG. Raises :class:`PluginError` without the extra ``report``."""
+    """Training loss by step as a line, validation loss as points: SVG. Raises :class:`PluginError` without matplotlib."""
     from guardeval.report.canvas import MARKERS, PANEL, SERIES, drawing, svg
 
     points = loss_points(history)

@@ -13,10 +13,10 @@ from typing import Any
 
 from guardeval.errors import ConfigError
 from guardeval.finetuning.base import Base
+from guardeval.finetuning.history import best_entry
 from guardeval.finetuning.loading import Placed, merged_model
 from guardeval.finetuning.report import write_report
 from guardeval.finetuning.tuning import Encoded, Method, Outcome
-from guardeval.finetuning.watching import best_entry
 from guardeval.finetuning.workspace import Workspace
 from guardeval.model_folder import ModelCard, write_model_folder
 from guardeval.policies import VERBOSITIES
@@ -157,7 +157,7 @@ def _shown_options(method: Method, base: Base) -> dict[str, Any]:
     """The options without paths: a model by its name, policies of one's own by their folder's."""
     shown = {k: v for k, v in configuration(method).items() if k not in ("fresh", "name")}
     policies = method.policies if method.policies in VERBOSITIES else Path(method.policies).name
-    return {**shown, "model": _model_name(method, base), "policies": policies}
+    return {**shown, "model": _model_name(method, base), "policies": policies, **method.shown()}
 
 
 def _model_name(method: Method, base: Base) -> str:

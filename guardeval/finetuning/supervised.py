@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from guardeval.contracts import Solver
 from guardeval.errors import DataError
 from guardeval.finetuning.plan import plan
 from guardeval.finetuning.token_rows import LeftOut, TokenRow, Tokens, kept_rows
 from guardeval.finetuning.tuning import Encoded, Method
+from guardeval.policies import PolicySet
 from guardeval.training_rows import Split, Trace, TrainingFile
 from guardeval.training_text import answer_of
 
-__all__ = ["Supervised"]
+__all__ = ["Supervised", "answer_texts"]
 
 _UNREAD = "the solver reads the answer as something else"
 
@@ -27,14 +29,7 @@ class Supervised(Method):
         return plan(self, rows)
 
     def texts(self, rows: TrainingFile) -> Iterator[str]:
-        solver, policies = self.solver_object, self.policy_set
-        traces: Iterator[Any] = iter(rows)
-        for trace in traces:
-            try:
-                request, answer = answer_of(trace, solver, policies)
-            except DataError:
-                continue
-            yield f"{request.prompt.as_text()}\n{answer}"
+        return answer_texts(rows, self.solver_object, self.policy_set)
 
     def encoded(self, rows: TrainingFile, tokens: Tokens, left_out: LeftOut) -> Encoded:
         train = kept_rows(self._token_rows(rows.of(Split.TRAIN), tokens, left_out), self.max_length, left_out)
@@ -51,6 +46,16 @@ class Supervised(Method):
                 left_out.add(_UNREAD, trace.sample.id)
                 continue
             yield tokens.row(trace.sample.id, request, answer)
+
+
+def answer_texts(traces: Iterable[Any], solver: Solver, policies: PolicySet) -> Iterator[str]:
+    """Prompt and answer of each trace as one text; those that the solver reads as something else are passed over."""
+    for trace in traces:
+        try:
+            request, answer = answer_of(trace, solver, policies)
+        except DataError:
+            continue
+        yield f"{request.prompt.as_text()}\n{answer}"
 
 
 def _columns(rows: Sequence[TokenRow]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from guardeval.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["IGNORED", "LeftOut", "TokenRow", "Tokens", "collated", "kept_rows"]
+__all__ = ["IGNORED", "LeftOut", "TokenRow", "Tokens", "collated", "kept_rows", "tokens_differ"]
 
 IGNORED = -100  # label of a position that the loss leaves out, as torch and transformers have it
 
@@ -78,6 +78,17 @@ class Tokens:
     def row(self, name: str, request: Request, answer: str) -> TokenRow:
         prompt = self.prompt(request)
         return TokenRow(name, prompt + self.answer(answer), len(prompt))
+
+
+def tokens_differ(one: Any, other: Any) -> str | None:
+    """Why two tokenizers do not give the same numbers to the same pieces of text; None where they do."""
+    mine, theirs = one.get_vocab(), other.get_vocab()
+    if mine == theirs:
+        return None
+    if len(mine) != len(theirs):
+        return f"the teacher's tokenizer has {len(theirs)} tokens, the student's {len(mine)}"
+    moved = sum(theirs.get(token) != number for token, number in mine.items())
+    return f"{moved} of {len(mine)} tokens have other numbers in the teacher's tokenizer"
 
 
 def kept_rows(rows: Iterable[TokenRow], max_length: int, left_out: LeftOut) -> list[TokenRow]:

@@ -20,6 +20,7 @@ from guardeval.data import Sample
 from guardeval.errors import DataError, needs_extra
 from guardeval.exposure import Exposure
 from guardeval.finetuning.base import Base, find_base
+from guardeval.finetuning.history import best_entry
 from guardeval.finetuning.loading import Placed, load_base, load_tokenizer, lora_config, place
 from guardeval.finetuning.memory import advised
 from guardeval.finetuning.options import FineTuning
@@ -96,6 +97,10 @@ class Method(FineTuning):
         """More for the card's parameters."""
         return {}
 
+    def shown(self) -> dict[str, Any]:
+        """Options as the card shows them, where their values are paths of this machine."""
+        return {}
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -151,7 +156,7 @@ def _tuned(method: Method, rows: TrainingFile, work: Workspace, placed: Placed) 
 def _trained(
     method: Method, rows: TrainingFile, work: Workspace, placed: Placed, base: Base, tokenizer: Any, encoded: Encoded
 ) -> Outcome:
-    from guardeval.finetuning.watching import Watch, best_entry
+    from guardeval.finetuning.watching import Watch
 
     watch = Watch(work, encoded.names, tokenizer, _validation(method, rows), method.patience)
     if watch.validation is None:

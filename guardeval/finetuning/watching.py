@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from guardeval.errors import needs_extra
+from guardeval.finetuning.history import best_entry
 from guardeval.finetuning.processes import is_main
 from guardeval.finetuning.workspace import Workspace
 from guardeval.report.tables import number
@@ -21,22 +22,9 @@ with needs_extra("train"):  # this module is imported where a training starts, n
 if TYPE_CHECKING:
     from guardeval.finetuning.validating import Validation
 
-__all__ = ["Watch", "Watched", "best_entry", "standing"]
+__all__ = ["Watch", "Watched"]
 
 _EVERY = 5.0  # seconds between two progress lines
-
-
-def standing(entry: Mapping[str, Any]) -> tuple[float, float]:
-    """How good an evaluation is: mean F1 over the targets (undefined: below any), then a low validation loss."""
-    f1 = entry.get("eval_f1", math.nan)
-    loss = entry.get("eval_loss", math.nan)
-    return (-1.0 if math.isnan(f1) else f1, -math.inf if math.isnan(loss) else -loss)
-
-
-def best_entry(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The best evaluation after training began, the first of equals."""
-    judged = [e for e in history if "eval_validation" in e and e["step"] > 0]
-    return max(judged, key=standing, default=None)
 
 
 @dataclass
