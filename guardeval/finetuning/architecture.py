@@ -111,10 +111,11 @@ def _hub_answers() -> bool:
 
 
 def _stated(facts: Facts) -> Any:
-    from transformers import AutoConfig
+    import transformers
 
+    library: Any = transformers
     try:
-        return AutoConfig.for_model(facts.model_type, **facts.config)
+        return library.AutoConfig.for_model(facts.model_type, **facts.config)
     except (ValueError, TypeError, KeyError) as e:
         raise ConfigError(f"the recipe's base: model_type {facts.model_type!r}: transformers makes no such model: {e}") from e
 
@@ -130,11 +131,12 @@ def shape_of(config: Any, lora: Lora | None, trust_remote_code: bool = False) ->
     """
     with needs_extra("hf"):
         import torch
-        from transformers import AutoModelForCausalLM
+        import transformers
 
+    library: Any = transformers
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            model = library.AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     except ValueError as e:
         raise ConfigError(f"a {config.model_type} is no causal language model: {str(e).splitlines()[0]}") from e
     head = model.get_output_embeddings()
@@ -168,7 +170,7 @@ def _adapted(model: Any, lora: Lora) -> tuple[int, list[int], int]:
     except ValueError as e:
         raise ConfigError(f"target_modules={', '.join(modules)}: {str(e).splitlines()[0]}") from e
     trained = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
-    layers = [m for m in wrapped.modules() if isinstance(m, LoraLayer)]
+    layers: list[Any] = [m for m in wrapped.modules() if isinstance(m, LoraLayer)]
     tensors = [m.get_param() for m in layers if hasattr(m, "parameter_name")]
     inputs = [int(m.in_features) for m in layers if not hasattr(m, "parameter_name")]
     return trained, inputs, sum(p.numel() for p in tensors)
@@ -188,4 +190,3 @@ def _widths(config: Any) -> dict[str, Any]:
         "vocabulary": int(config.vocab_size),
         "context": getattr(config, "max_position_embeddings", None),
     }
-

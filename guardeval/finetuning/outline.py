@@ -91,7 +91,9 @@ def _architecture(options: FineTuning) -> Architecture:
 
         width, depth = options.scratch
         return Architecture(scratch_config(width, depth, max(4096, options.max_length)), "made from nothing")
-    return resolve(_source(options.model), options.revision, options.trust_remote_code, facts_for(options.model, options.recipe))
+    return resolve(
+        _source(options.model), options.revision, options.trust_remote_code, facts_for(options.model, options.recipe)
+    )
 
 
 def _source(model: str) -> str:
@@ -173,9 +175,8 @@ def _memory(memory: Memory, load: Load) -> dict[str, str]:
 
 def _bytes(n: int) -> str:
     size, unit = float(n), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007
+    for unit in ("B", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-

@@ -17,7 +17,7 @@ from guardeval.finetuning.dpo_rows import PAIRS_FILE, drawn_pairs, questions_of
 from guardeval.policies import load_policies
 from guardeval.registry import Registry
 from guardeval.testing import ScriptedModel
-from guardeval.training_rows import Split, TrainingFile, Trace
+from guardeval.training_rows import Split, Trace, TrainingFile
 
 POLICIES = load_policies("minimal")
 SOLVER = Registry().build("solvers", "multistep")
@@ -106,7 +106,7 @@ def test_without_a_mixed_sample_the_error_says_why_and_what_to_do(answers: list[
 
 def test_samples_without_gold_are_refused() -> None:
     bare = [Question(Sample("x", 0, "question 0"), Target.PROMPT)]
-    with pytest.raises(DataError, match="1 of 1 samples have no gold label.*x"):
+    with pytest.raises(DataError, match=r"1 of 1 samples have no gold label.*x"):
         hard_pairs(bare, POLICIES, SOLVER, ScriptedModel([YES]), Drawing(k=2))
 
 
@@ -130,9 +130,7 @@ def traces(n: int) -> TrainingFile:
 
 def into(out: Path, model: ScriptedModel, cache: Path | None = None, **more: Any) -> TrainingFile:
     mine = questions_of(traces(6), Target.PROMPT, 0.1, 0)
-    return drawn_pairs(
-        mine, POLICIES, SOLVER, lambda: model, Drawing(k=2, **more), {"base": "one"}, out, cache
-    )
+    return drawn_pairs(mine, POLICIES, SOLVER, lambda: model, Drawing(k=2, **more), {"base": "one"}, out, cache)
 
 
 def test_pairs_are_drawn_once_and_read_again_when_the_training_goes_on(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ import pytest
 
 pytest.importorskip("trl")
 
-from training_support import made_traces, short_policies, trace_file  # noqa: E402
+from training_support import made_traces, short_policies, trace_file
 
-from guardeval.data import Target  # noqa: E402
-from guardeval.errors import ConfigError, DataError  # noqa: E402
-from guardeval.models import read_model_folder  # noqa: E402
-from guardeval.registry import Registry  # noqa: E402
-from guardeval.training_rows import Pair, Split, read_training_file, write_training_file  # noqa: E402
-from guardeval.training_text import closing_block  # noqa: E402
+from guardeval.data import Target
+from guardeval.errors import ConfigError, DataError
+from guardeval.models import read_model_folder
+from guardeval.registry import Registry
+from guardeval.training_rows import Pair, Split, read_training_file, write_training_file
+from guardeval.training_text import closing_block
 
 SMALL = {"model": "scratch=32x1", "solver": "direct", "solver_args": {"max_tokens": 16}, "batch": 8, "lr": 4e-3, "beta": 0.1}
 
@@ -49,7 +48,7 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, policies: str) -> Iterator[Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory, policies: str) -> Path:
     folder = tmp_path_factory.mktemp("dpo")
     bad = [
         replace(pair, sample=replace(pair.sample, id=name), **change)
@@ -61,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, policies: str) -> Iterator
         ]
     ]
     file = write_training_file(folder / "pairs.json", [*made_pairs(24), *bad, *made_pairs(2, Split.VALIDATION)])
-    yield hs_dpo(policies=policies, epochs=4, sft_weight=0.0).train(read_training_file(file), folder / "out")
+    return hs_dpo(policies=policies, epochs=4, sft_weight=0.0).train(read_training_file(file), folder / "out")
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -124,7 +123,7 @@ def test_the_loss_begins_at_the_mean_of_the_weights_times_ln_2(trained: Path) ->
 
 def test_nothing_but_unusable_pairs_is_an_error(tmp_path: Path, policies: str) -> None:
     file = write_training_file(tmp_path / "p.json", [replace(p, rejected=p.chosen) for p in made_pairs(3)])
-    with pytest.raises(DataError, match="no pair to train on: 3 rows left out .both answers are the same."):
+    with pytest.raises(DataError, match=r"no pair to train on: 3 rows left out .both answers are the same."):
         hs_dpo(policies=policies).train(read_training_file(file), tmp_path / "out")
 
 
@@ -168,7 +167,7 @@ def command(folder: Path, out: str, *more: str) -> list[str]:
 
 
 def run(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -179,13 +178,26 @@ def test_kill_9_in_the_middle_goes_on_with_the_same_pairs_and_ends_with_the_same
     trace_file(tmp_path / "traces.json", 240, 0)
     trace_file(tmp_path / "more.json", 60, 12, seed=5)
     short_policies(tmp_path / "policies")
-    base = ["train", "rsft", "--data", "traces.json", "--policies", "policies", "--out", "base", "--lr", "5e-3", "--epochs", "3"]
+    base = [
+        "train",
+        "rsft",
+        "--data",
+        "traces.json",
+        "--policies",
+        "policies",
+        "--out",
+        "base",
+        "--lr",
+        "5e-3",
+        "--epochs",
+        "3",
+    ]
     run(tmp_path, [sys.executable, "-m", "guardeval", *base])
     run(tmp_path, command(tmp_path, "first", "--model", "base", "--save", "adapter"))
     assert (tmp_path / "first" / "adapter_model.safetensors").is_file()
 
     going = ("--model", "first", "--save", "adapter", "--save_steps", "1", "--epochs", "6")
-    with subprocess.Popen(command(tmp_path, "killed", *going), cwd=tmp_path, stderr=subprocess.DEVNULL) as process:  # noqa: S603
+    with subprocess.Popen(command(tmp_path, "killed", *going), cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         while not list((tmp_path / "killed" / "training").glob("checkpoint-*/whole.json")):
             assert process.poll() is None
             time.sleep(0.02)

@@ -20,8 +20,17 @@ from guardeval.finetuning.recipe import facts_for, read_recipe, recipe_names  # 
 from guardeval.registry import Registry  # noqa: E402
 
 # as the model cards and configurations of the repositories state them
-PUBLISHED = {"openai/gpt-oss-20b": 20_914_757_184, "openai/gpt-oss-safeguard-20b": 20_914_757_184, "Qwen/Qwen2.5-7B-Instruct": 7_615_616_512}
-PROGRAMME = {"gpt-oss-20b-reasoning-v1", "gpt-oss-safeguard-reasoning-v1", "gpt-oss-7b-reasoning-v1", "gpt-oss-20b-reasoning-v1-dpo"}
+PUBLISHED = {
+    "openai/gpt-oss-20b": 20_914_757_184,
+    "openai/gpt-oss-safeguard-20b": 20_914_757_184,
+    "Qwen/Qwen2.5-7B-Instruct": 7_615_616_512,
+}
+PROGRAMME = {
+    "gpt-oss-20b-reasoning-v1",
+    "gpt-oss-safeguard-reasoning-v1",
+    "gpt-oss-7b-reasoning-v1",
+    "gpt-oss-20b-reasoning-v1-dpo",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +115,9 @@ def test_a_file_of_ones_own_and_a_flag_that_goes_before_it(tmp_path: Path, capsy
         (GOOD + "base: {model_typ: llama}\n", "unknown key 'model_typ' in `base`; did you mean 'model_type'"),
     ],
 )
-def test_a_wrong_recipe_is_told_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:
+def test_a_wrong_recipe_is_told_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
     import re
 
     assert main(["train", "rsft", "--config", a_recipe(tmp_path, text), "--dry_run", "--rows", "8"]) != 0
