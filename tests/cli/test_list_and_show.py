@@ -57,7 +57,6 @@ def test_a_damaged_run_does_not_hide_the_others(cli, guard_run, damage):
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "tasks"])
 def test_every_plugin_can_be_shown(cli, kind):
-    folder = {"models": "plugins", "optimizers": "trainers"}.get(kind, kind)
     for name in Registry().entries(kind):
         said = cli("show", name)
         assert said.code == 0

@@ -228,7 +228,7 @@ def test_pairs_of_members_that_disagree_are_training_pairs(stored, tmp_path):
     pairs = read_training_file(tmp_path / "pairs.jsonl")
     # sample 2: one of each, w = 0; sample 0: one right of four, w = 2
     assert {p.sample.id: p.alpha for p in pairs} == pytest.approx({"2": 0.8, "0": 1.2})
-    assert {(p.target, p.about["kind"], p.sample.labels[p.target]) for p in pairs} == {(Target.PROMPT, "mined", True)}
+    assert {(p.target, p.about["kind"], p.sample.labels[p.target]) for p in pairs} == {(Target.PROMPT, "pair", True)}
     assert (pairs[1].chosen, pairs[1].rejected) == ("0.0 ", "0.3 xxx")
 
 
