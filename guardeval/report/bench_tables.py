@@ -130,8 +130,8 @@ def _facts(found: Bench) -> Table:
         ("asked", f"solver {asked.solver}, policies {asked.policies}" + (
             "" if asked.max_tokens is None else f", at most {asked.max_tokens} tokens an answer")),
         ("measured", f"each setting in {asked.rounds} rounds, in an order of its own each time; {asked.warmup} queries of "
-                     "warm-up and one wave of the widest setting before each round; no cache, no second attempt but after a rate "
-                     "limit"),
+                     "warm-up and one wave of the widest setting before each round; no cache"),
+        ("failures", "not asked again, save after a rate limit, whose wait is part of the query's time"),
         *((m.name, where) for m in found.models if (where := _placed(m))),
     ]  # fmt: skip
     return Table("how this was measured", ("", ""), tuple(rows))
