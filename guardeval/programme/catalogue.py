@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from guardeval.errors import ConfigError, did_you_mean
 from guardeval.programme.definitions import (
@@ -22,23 +21,24 @@ from guardeval.programme.definitions import (
     Generalisation,
     Mining,
     PolicyTable,
-    Reference,
 )
+from guardeval.programme.reading import items, needed, options, reference, references, share, whole
+from guardeval.programme.references import model_number
+from guardeval.programme.training_reading import training_steps
 from guardeval.yaml_files import Spec, load_yaml
 
-__all__ = ["ROLES", "catalogue", "find", "read_experiment", "select"]
+__all__ = ["ROLES", "TRAINING_ROLES", "catalogue", "find", "read_experiment", "select"]
 
 FOLDER = Path(__file__).parent / "experiments"
 ROLES = ("main", "safeguard", "third")
+TRAINING_ROLES = ("teacher", "generator", "verifier", "student", "student_safeguard", "student_small")
 ENSEMBLE = "ensemble"  # as a model: all three roles
 _KEYS = (
     "experiment", "title", "phase", "about", "tasks", "measure", "run", "combine", "fit", "mine", "choose", "failures",
-    "policies_of", "ablation", "generalisation", "expected", "notes",
+    "policies_of", "ablation", "generalisation", "traces", "check_traces", "synthesize", "prepare", "split", "train", "on_hard",
+    "evaluate", "speed", "expected", "notes",
 )  # fmt: skip
 _MEASURED = ("accuracy", "majority_rate", "balanced_accuracy", "policy_exact_match", "f1", "overflagging", "underflagging")
-# what the plan holds beyond this version, and what it waits for
-_LATER = {**dict.fromkeys(range(31, 36), "data"), **dict.fromkeys(range(36, 41), "fine-tuning"), 45: "optimizers"}
-_PHASES = {1: "prompts only", 2: "ensembles and hard samples", 3: "data", 4: "fine-tuning", 5: "analysis"}
 
 
 @lru_cache(maxsize=1)
@@ -55,7 +55,7 @@ def catalogue() -> Mapping[int, Experiment]:
 
 
 def find(word: str) -> Experiment:
-    """One experiment by its number. Raises :class:`ConfigError` for others; of the plan's later ones it says so."""
+    """One experiment by its number. Raises :class:`ConfigError` for others."""
     known = catalogue()
     if not word.isdigit() or int(word) not in known:
         raise _unknown(word, known)
@@ -93,20 +93,14 @@ def _numbers(word: str, known: Mapping[int, Experiment]) -> set[int]:
 
 
 def _unknown(word: str, known: Mapping[int, Experiment]) -> ConfigError:
-    number, phase = int(word) if word.isdigit() else None, re.fullmatch(r"phase_?([34])", word.lower())
     span = re.fullmatch(r"(\d{1,3})(?:\.\.|-)(\d{1,3})", word)
     if span and int(span[1]) > int(span[2]):
         return ConfigError(f"range {word!r} runs backwards: write {span[2]}..{span[1]}")
-    if number in _LATER:
-        return ConfigError(f"experiment {word} is not part of this version: it needs {_LATER[number]}; known: {_shown(known)}")
-    if phase:
-        what = _PHASES[int(phase[1])]
-        return ConfigError(f"experiments of phase {phase[1]} ({what}) are not part of this version; known: {_shown(known)}")
     return ConfigError(f"unknown experiment {word!r}; known: {_shown(known)}")
 
 
 def _shown(known: Mapping[int, Experiment]) -> str:
-    """``20..30, 41..44, phase1, phase2, phase5``."""
+    """``20..45, phase1, phase2``: spans of numbers, then phases."""
     spans: list[list[int]] = []
     for n in sorted(known):
         if spans and spans[-1][-1] == n - 1:
@@ -124,127 +118,76 @@ def _shown(known: Mapping[int, Experiment]) -> str:
 def read_experiment(path: Path) -> Experiment:
     """Raises :class:`ConfigError` naming file and line for an unknown key, a wrong type, or a reference to nothing."""
     spec = load_yaml(path).spec().only(_KEYS)
-    number = _whole(spec, "experiment")
+    number = whole(spec, "experiment")
     return Experiment(
         number=number,
-        title=_needed(spec, "title"),
-        phase=_whole(spec, "phase"),
+        title=needed(spec, "title"),
+        phase=whole(spec, "phase"),
         about=(spec.text("about", "") or "").strip(),
         tasks=spec.texts("tasks") or ("wildguard",),
         measure=spec.texts("measure") or _MEASURED,
-        run=tuple(_arm(s) for s in _items(spec, "run")),
-        combine=tuple(_combination(s, number) for s in _items(spec, "combine")),
-        fit=tuple(_fit(s, number) for s in _items(spec, "fit")),
+        run=tuple(_arm(s) for s in items(spec, "run")),
+        combine=tuple(_combination(s, number) for s in items(spec, "combine")),
+        fit=tuple(_fit(s, number) for s in items(spec, "fit")),
         mine=_mining(spec, number),
         choose=_choice(spec, number),
         failures=_failures(spec, number),
         policies_of=_policy_table(spec, number),
         ablation=_ablation(spec, number),
         generalisation=_generalisation(spec, number),
-        expected=tuple(_expected(s, number) for s in _items(spec, "expected")),
+        **training_steps(spec, number),
+        expected=tuple(_expected(s, number) for s in items(spec, "expected")),
         notes=spec.texts("notes"),
     )
-
-
-def _items(spec: Spec, key: str) -> list[Spec]:
-    """A list of maps, each to be read."""
-    given = spec.values.get(key)
-    if given is None:
-        return []
-    if not isinstance(given, list) or not all(isinstance(i, dict) for i in given):
-        raise spec.error(f"`{key}` is no list of maps", key)
-    return [Spec(spec.file, (*spec.keys, key, i), item) for i, item in enumerate(given)]
-
-
-def _needed(spec: Spec, key: str) -> str:
-    text = spec.text(key)
-    if not text:
-        raise spec.error(f"`{key}` is missing", *([key] if key in spec else []))
-    return text
-
-
-def _whole(spec: Spec, key: str, default: int | None = None) -> int:
-    value = spec.values.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise spec.error(f"`{key}` is {value!r}; a whole number is wanted", key)
-    return value
-
-
-def _share(spec: Spec, key: str, unit: float) -> float:
-    value = spec.values.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value * unit <= 1:
-        raise spec.error(f"`{key}` is {value!r}; a number from 0 to {1 / unit:g} is wanted", key)
-    return float(value) * unit
-
-
-def _options(spec: Spec) -> dict[str, Any]:
-    return {str(k): v for k, v in spec.spec("solver_args").values.items()}
-
-
-def _reference(spec: Spec, key: str, own: int) -> Reference:
-    try:
-        return Reference.read(_needed(spec, key), own)
-    except ConfigError as e:
-        raise spec.error(str(e), key) from e
-
-
-def _references(spec: Spec, key: str, own: int) -> tuple[Reference, ...]:
-    try:
-        found = tuple(Reference.read(t, own) for t in spec.texts(key))
-    except ConfigError as e:
-        raise spec.error(str(e), key) from e
-    if not found:
-        raise spec.error(f"`{key}` is missing", *([key] if key in spec else []))
-    return found
 
 
 def _arm(spec: Spec) -> Arm:
     spec.only(("arm", "solver", "solver_args", "policies", "models"))
     models: list[str] = []
     for name in spec.texts("models") or ("main",):
-        if name not in (*ROLES, ENSEMBLE):
+        if name not in (*ROLES, ENSEMBLE) and model_number(name) is None:
             raise spec.error(f"unknown role {name!r}{did_you_mean(name, (*ROLES, ENSEMBLE))}", "models")
         models += ROLES if name == ENSEMBLE else [name]
     policies = spec.text("policies", "minimal") or "minimal"
-    return Arm(_needed(spec, "arm"), _needed(spec, "solver"), _options(spec), policies, tuple(dict.fromkeys(models)))
+    return Arm(needed(spec, "arm"), needed(spec, "solver"), options(spec), policies, tuple(dict.fromkeys(models)))
 
 
 def _combination(spec: Spec, own: int) -> Combination:
     spec.only(("name", "members", "solver_args"))
-    return Combination(_needed(spec, "name"), _references(spec, "members", own), _options(spec))
+    return Combination(needed(spec, "name"), references(spec, "members", own), options(spec))
 
 
 def _fit(spec: Spec, own: int) -> Fit:
     spec.only(("name", "members", "against", "seed"))
-    members, against = _references(spec, "members", own), _reference(spec, "against", own)
-    return Fit(_needed(spec, "name"), members, against, _whole(spec, "seed", 0))
+    members, against = references(spec, "members", own), reference(spec, "against", own)
+    return Fit(needed(spec, "name"), members, against, whole(spec, "seed", 0))
 
 
 def _mining(spec: Spec, own: int) -> Mining | None:
     inner = spec.spec("mine").only(("members", "top", "output"))
     if not inner:
         return None
-    return Mining(_references(inner, "members", own), _share(inner, "top", 1.0), _needed(inner, "output"))
+    return Mining(references(inner, "members", own), share(inner, "top", 1.0), needed(inner, "output"))
 
 
 def _choice(spec: Spec, own: int) -> Choice | None:
     inner = spec.spec("choose").only(("name", "candidates", "mined_by", "metric", "seed"))
     if not inner:
         return None
-    candidates, metric = _references(inner, "candidates", own), inner.text("metric", "accuracy") or "accuracy"
-    return Choice(_needed(inner, "name"), candidates, _whole(inner, "mined_by"), metric, _whole(inner, "seed", 0))
+    candidates, metric = references(inner, "candidates", own), inner.text("metric", "accuracy") or "accuracy"
+    return Choice(needed(inner, "name"), candidates, whole(inner, "mined_by"), metric, whole(inner, "seed", 0))
 
 
 def _failures(spec: Spec, own: int) -> Failures | None:
     inner = spec.spec("failures").only(("of", "n", "output"))
     if not inner:
         return None
-    return Failures(_reference(inner, "of", own), _whole(inner, "n"), _needed(inner, "output"))
+    return Failures(reference(inner, "of", own), whole(inner, "n"), needed(inner, "output"))
 
 
 def _policy_table(spec: Spec, own: int) -> PolicyTable | None:
     inner = spec.spec("policies_of").only(("systems", "least_percent"))
-    return PolicyTable(_references(inner, "systems", own), _share(inner, "least_percent", 0.01)) if inner else None
+    return PolicyTable(references(inner, "systems", own), share(inner, "least_percent", 0.01)) if inner else None
 
 
 def _ablation(spec: Spec, own: int) -> Ablation | None:
@@ -252,14 +195,14 @@ def _ablation(spec: Spec, own: int) -> Ablation | None:
     if not inner:
         return None
     removed = inner.spec("without")
-    return Ablation(_reference(inner, "full", own), {str(k): _reference(removed, k, own) for k in removed.values})
+    return Ablation(reference(inner, "full", own), {str(k): reference(removed, k, own) for k in removed.values})
 
 
 def _generalisation(spec: Spec, own: int) -> Generalisation | None:
     inner = spec.spec("generalisation").only(("systems", "home", "metrics"))
     if not inner:
         return None
-    return Generalisation(_references(inner, "systems", own), _needed(inner, "home"), inner.texts("metrics") or ("f1",))
+    return Generalisation(references(inner, "systems", own), needed(inner, "home"), inner.texts("metrics") or ("f1",))
 
 
 def _expected(spec: Spec, own: int) -> Expected:
@@ -270,8 +213,8 @@ def _expected(spec: Spec, own: int) -> Expected:
         wanted = "a difference is expected in `points`, a number itself in `percent`"
         raise spec.error(f"{wanted}; with `against` it is a difference", "percent" if against else "points")
     low, high = _bounds(spec, unit)
-    of, metric = _reference(spec, "of", own), spec.text("metric", "accuracy") or "accuracy"
-    other = None if against in (None, BASELINE) else _reference(spec, "against", own)
+    of, metric = reference(spec, "of", own), spec.text("metric", "accuracy") or "accuracy"
+    other = None if against in (None, BASELINE) else reference(spec, "against", own)
     return Expected(of, metric, low, high, other, against == BASELINE, spec.file.where(*spec.keys))
 
 
@@ -291,13 +234,9 @@ def _bounds(spec: Spec, key: str) -> tuple[float | None, float | None]:
 
 def _check_references(known: Mapping[int, Experiment]) -> None:
     for experiment in known.values():
-        for reference in experiment.references():
-            other = known.get(reference.experiment)
+        for wanted in experiment.references():
+            other = known.get(wanted.experiment)
             names = other.names() if other else ()
-            if reference.arm not in names:
-                what = (
-                    f"experiment {reference.experiment} has no arm {reference.arm!r}"
-                    if other
-                    else "there is no such experiment"
-                )
-                raise ConfigError(f"{experiment.number}.yaml: {reference}: {what}{did_you_mean(reference.arm, names)}")
+            if wanted.arm not in names:
+                what = f"experiment {wanted.experiment} has no arm {wanted.arm!r}" if other else "there is no such experiment"
+                raise ConfigError(f"{experiment.number}.yaml: {wanted}: {what}{did_you_mean(wanted.arm, names)}")

@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guardeval.errors import ConfigError
+from guardeval.programme.references import BASELINE, Reference
+from guardeval.programme.training_definitions import (
+    Evaluation,
+    OnHard,
+    Preparation,
+    Speed,
+    Split,
+    Synthesis,
+    TraceCheck,
+    Traces,
+    Training,
+)
 
 __all__ = [
     "BASELINE",
@@ -24,34 +35,13 @@ __all__ = [
     "Reference",
 ]
 
-BASELINE = "baseline"  # as `against:`, the published figure that the plan starts from
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """An arm or combination, of this or another experiment: ``21.multistep``, ``26.members@main``."""
-
-    experiment: int
-    arm: str
-    role: str | None = None  # of an arm with several models
-
-    @classmethod
-    def read(cls, text: str, own: int) -> Reference:
-        """Raises :class:`ConfigError` for a number before the dot that is none."""
-        head, dot, rest = text.partition(".")
-        if dot and not head.isdigit():
-            raise ConfigError(f"{text!r}: NUMBER.ARM is wanted, or an arm of the same experiment")
-        number, arm = (int(head), rest) if dot else (own, text)
-        name, at, role = arm.partition("@")
-        return cls(number, name, role if at else None)
-
-    def __str__(self) -> str:
-        return f"{self.experiment}.{self.arm}{f'@{self.role}' if self.role else ''}"
-
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way of asking, of one or several roles of the model set: each a plain ``guardeval run``."""
+    """One way of asking, of one or several roles of the model set: each a plain ``guardeval run``.
+
+    ``model:36`` as a role is the model that experiment 36 trained.
+    """
 
     name: str
     solver: str
@@ -172,13 +162,31 @@ class Experiment:
     policies_of: PolicyTable | None = None
     ablation: Ablation | None = None
     generalisation: Generalisation | None = None
+    traces: Traces | None = None
+    check_traces: TraceCheck | None = None
+    synthesize: Synthesis | None = None
+    prepare: Preparation | None = None
+    split: Split | None = None
+    train: Training | None = None
+    on_hard: OnHard | None = None
+    evaluate: Evaluation | None = None
+    speed: Speed | None = None
     expected: tuple[Expected, ...] = ()
     notes: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
         """Of all that others may refer to."""
         chosen = (self.choose.name,) if self.choose else ()
-        return (*(a.name for a in self.run), *(c.name for c in self.combine), *(f.name for f in self.fit), *chosen)
+        hard = tuple(self.on_hard.systems) if self.on_hard else ()
+        best = (self.evaluate.name,) if self.evaluate else ()
+        teacher = ("teacher",) if self.split else ()
+        made = (*(a.name for a in self.run), *(c.name for c in self.combine), *(f.name for f in self.fit))
+        return (*made, *chosen, *hard, *best, *teacher)
+
+    @property
+    def of_training_rows(self) -> bool:
+        """It is about its own training task, whatever benchmarks the user names."""
+        return any((self.traces, self.check_traces, self.synthesize, self.prepare, self.split))
 
     def arm(self, name: str) -> Arm | None:
         return next((a for a in self.run if a.name == name), None)
@@ -197,6 +205,8 @@ class Experiment:
         out += [*self.policies_of.systems] if self.policies_of else []
         out += [self.ablation.full, *self.ablation.without.values()] if self.ablation else []
         out += [*self.generalisation.systems] if self.generalisation else []
+        out += [*self.on_hard.systems.values()] if self.on_hard else []
+        out += [*self.evaluate.candidates] if self.evaluate else []
         for e in self.expected:
             out += [e.of, *([e.against] if e.against else [])]
         return out

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.errors import ConfigError, did_you_mean
-from guardeval.programme.catalogue import ROLES
+from guardeval.programme.catalogue import ROLES, TRAINING_ROLES
 from guardeval.yaml_files import Spec, load_yaml
 
 __all__ = ["ModelSet", "Option", "Role", "load_model_set", "model_set_names"]
@@ -149,7 +149,7 @@ def _by_task(spec: Spec) -> dict[str, dict[str, str]]:
 
 def _roles(spec: Spec) -> dict[str, Role]:
     out = {}
-    for role in spec.only(ROLES).values:
+    for role in spec.only((*ROLES, *TRAINING_ROLES)).values:
         value = spec.values[role]
         inner = Spec(spec.file, (*spec.keys, role), {"name": value} if isinstance(value, str) else spec.spec(role).values)
         inner.only(_ROLE_KEYS)

@@ -153,7 +153,7 @@ def _check_tasks(chosen: Sequence[Experiment], tasks: tuple[str, ...], bench: Wo
 
 
 def _tasks_of(experiment: Experiment, tasks: tuple[str, ...]) -> tuple[str, ...]:
-    return tasks or experiment.tasks
+    return experiment.tasks if experiment.of_training_rows else tasks or experiment.tasks
 
 
 def _measure(experiment: Experiment, bench: Workbench, found: Findings, tasks: Sequence[str]) -> None:

@@ -24,10 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["REPORTS", "measured_tables", "settled", "write_reports"]
 
-REPORTS = {1: "PHASE_1_RESULTS", 2: "PHASE_2_RESULTS", 5: "FINAL_GUARDREASONER_VALIDATION"}
+REPORTS = {
+    1: "PHASE_1_RESULTS",
+    2: "PHASE_2_RESULTS",
+    3: "PHASE_3_DATA_QUALITY",
+    4: "PHASE_4_FINETUNING",
+    5: "FINAL_GUARDREASONER_VALIDATION",
+}
 _TITLES = {
     1: "Phase 1: prompts only",
     2: "Phase 2: ensembles and hard samples",
+    3: "Phase 3: training data and its quality",
+    4: "Phase 4: fine-tuning",
     5: "Phase 5: analysis and validation",
 }
 _LEVEL = ("exp", "benchmark", "system", "expected accuracy %")

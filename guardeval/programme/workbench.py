@@ -16,8 +16,9 @@ from guardeval.programme.data_choice import DataChoice
 from guardeval.programme.definitions import Arm, Combination, Reference
 from guardeval.programme.held import Held
 from guardeval.programme.ledger import Ledger, OtherProgramme
-from guardeval.programme.model_sets import ModelSet
+from guardeval.programme.model_sets import ModelSet, Role
 from guardeval.programme.orders import Order, combined_key, order_of
+from guardeval.programme.references import model_number
 from guardeval.registry import Registry
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Workbench:
     seed: int = 0
     asking: Mapping[str, Any] = field(default_factory=dict)  # cache, no_cache, max_connections: change no answer
     max_cost: float | None = None
+    train: Callable[[int], Role] | None = None  # the model of an experiment, trained where it is not there
     spent: float = 0.0
     never_heard: int = 0
     _held: dict[tuple[Reference, str], Held] = field(default_factory=dict)
@@ -110,9 +112,18 @@ class Workbench:
         data = self.data.of(task, self.first_task)
         more = {**self.asking, "output_path": str(self.folder / "runs"), "limit": self.limit, "seed": self.seed}
         try:
-            return order_of(arm, self.model_set.role(role, task), task, data, self.registry, **more)
+            return order_of(arm, self.role(role, task), task, data, self.registry, **more)
         except GuardevalError as e:
             raise Missing(str(e)) from e
+
+    def role(self, name: str, task: str) -> Role:
+        """Of the model set, or the model that an experiment trained. Raises :class:`Missing`."""
+        number = model_number(name)
+        if number is None:
+            return self.model_set.role(name, task)
+        if self.train is None:
+            raise Missing(f"the model of experiment {number} is trained first: run experiment {number}")
+        return self.train(number)
 
     def _run(self, arm: Arm, role: str, task: str) -> Held:
         order = self.order(arm, role, task)

@@ -25,6 +25,7 @@ PAGES = (
     "docs/experiments.md",
     "docs/analysis.md",
     "docs/mining.md",
+    "docs/traces.md",
     "docs/synthesize.md",
     "docs/review.md",
 )
