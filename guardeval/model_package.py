@@ -29,7 +29,21 @@ from guardeval.registry import Registry
 
 __all__ = ["Packaged", "build_wheel", "write_project"]
 
-_KINDS = (".safetensors", ".onnx", ".data", ".gguf", ".json", ".txt", ".jinja", ".model", ".tiktoken", ".md", ".yaml", ".svg")
+_KINDS = (
+    ".safetensors",
+    ".onnx",
+    ".onnx_data",
+    ".data",
+    ".gguf",
+    ".json",
+    ".txt",
+    ".jinja",
+    ".model",
+    ".tiktoken",
+    ".md",
+    ".yaml",
+    ".svg",
+)
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
 _ADAPTER = "adapter_config.json"
 _BASE = "base"  # folder in the model folder, for a base model that travels with its adapter

@@ -70,7 +70,8 @@ class Party:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the models' cards say of how they are asked, and of themselves."""
-        return tuple(dict.fromkeys(r for seat in self.seats for r in seat.remarks))
+        said = self.notices  # a backend may have read the card itself
+        return tuple(dict.fromkeys(r for seat in self.seats for r in seat.remarks if r not in said))
 
     @property
     def _called(self) -> tuple[str, ...]:
