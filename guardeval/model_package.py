@@ -30,20 +30,9 @@ from guardeval.registry import Registry
 __all__ = ["Packaged", "build_wheel", "write_project"]
 
 _KINDS = (
-    ".safetensors",
-    ".onnx",
-    ".onnx_data",
-    ".data",
-    ".gguf",
-    ".json",
-    ".txt",
-    ".jinja",
-    ".model",
-    ".tiktoken",
-    ".md",
-    ".yaml",
-    ".svg",
-)
+    ".safetensors", ".onnx", ".onnx_data", ".data", ".gguf", ".json", ".txt", ".jinja", ".model", ".tiktoken", ".md",
+    ".yaml", ".svg",
+)  # fmt: skip
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
 _ADAPTER = "adapter_config.json"
 _BASE = "base"  # folder in the model folder, for a base model that travels with its adapter
