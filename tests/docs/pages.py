@@ -29,6 +29,7 @@ PAGES = (
     "docs/training_data.md",
     "docs/synthesize.md",
     "docs/optimizing.md",
+    "docs/training.md",
     "docs/training_dpo.md",
     "docs/review.md",
     "docs/bench.md",
