@@ -22,13 +22,15 @@ class Int4:
     """4-bit weights. ``runtime``: ``auto`` is bitsandbytes (nf4) where CUDA is, onnxruntime elsewhere.
 
     onnxruntime: products with weights of 4 bits, a scale for each ``block`` of them; ``head``: those of the logits, which
-    suffer most; ``embeddings`` of 8 bits, a scale a row. ``opset``: as of ``onnx``.
+    suffer most; ``embeddings`` of 8 bits, a scale a row. ``exact``: multiply in float32, slower, in place of
+    8-bit products. ``opset``: as of ``onnx``.
     """
 
     runtime: Runtime = "auto"
     block: int = 32
     head: Literal["int8", "int4", "float32"] = "int8"
     embeddings: bool = True
+    exact: bool = False
     opset: int | None = None
 
     def __post_init__(self) -> None:
@@ -50,5 +52,5 @@ class Int4:
         model.graph.ClearField("value_info")  # shapes that a changed graph need not have
         if self.embeddings:
             embeddings_by_row(model)
-        products_in_bits(model, block=self.block, head_bits=_BITS[self.head])
+        products_in_bits(model, block=self.block, head_bits=_BITS[self.head], exact=self.exact)
         with_operators(model)

@@ -41,8 +41,11 @@ def embeddings_by_row(model: Any) -> int:
     return len(tables)
 
 
-def products_in_bits(model: Any, *, block: int, head_bits: int) -> int:
-    """Products by a constant matrix as ``MatMulNBits`` of 4 bits, that of the logits of ``head_bits``; how many there are."""
+def products_in_bits(model: Any, *, block: int, head_bits: int, exact: bool) -> int:
+    """Products by a constant matrix as ``MatMulNBits`` of 4 bits, that of the logits of ``head_bits``; how many there are.
+
+    ``exact``: multiply in float32; else what they are multiplied by is made 8-bit by block, which CPUs do several times faster.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph
@@ -60,6 +63,7 @@ def products_in_bits(model: Any, *, block: int, head_bits: int) -> int:
         small = helper.make_node(
             "MatMulNBits", [node.input[0], f"{node.output[0]}.bits", f"{node.output[0]}.scales"], list(node.output),
             name=f"{node.output[0]}.bits", domain=_DOMAIN, K=matrix.shape[0], N=matrix.shape[1], bits=bits, block_size=block,
+            accuracy_level=0 if exact else 4,
         )  # fmt: skip
         at = list(graph.node).index(node)
         graph.node.remove(node)

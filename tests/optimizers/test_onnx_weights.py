@@ -47,19 +47,21 @@ def test_no_weight_moves_further_than_a_step(inputs: int, outputs: int, bits: in
     assert (moved[:, 0] == 0).all()
 
 
+@pytest.mark.parametrize(("exact", "near"), [(True, 1e-3), (False, 0.05)])
 @pytest.mark.parametrize("head_bits", [4, 8, 32])
-def test_onnxruntime_reads_the_weights_that_were_packed(head_bits: int) -> None:
+def test_onnxruntime_reads_the_weights_that_were_packed(head_bits: int, exact: bool, near: float) -> None:
     rng = np.random.default_rng(1)
     table, inner, head = (rng.normal(size=s).astype(np.float32) for s in ((11, 48), (48, 48), (48, 11)))
     model = _model(table, inner, head)
-    assert (embeddings_by_row(model), products_in_bits(model, block=32, head_bits=head_bits)) == (1, 2)
+    assert (embeddings_by_row(model), products_in_bits(model, block=32, head_bits=head_bits, exact=exact)) == (1, 2)
     with_operators(model)
     ids = np.array([[1, 10, 3]])
     found = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"ids": ids})[0]
     scale = np.abs(table).max(axis=1, keepdims=True) / 127
     rows = (np.rint(table / scale) * scale)[ids]
     small = [unpacked(*blocks(m, 32, b), 48, b) if b != 32 else m for m, b in ((inner, 4), (head, head_bits))]
-    assert found == pytest.approx(rows @ small[0] @ small[1], rel=1e-3, abs=1e-3)
+    right = rows @ small[0] @ small[1]
+    assert np.abs(found - right).max() <= near * np.abs(right).max()
     assert not any(i.dims == [48, 48] for i in model.graph.initializer)  # the large ones are gone
 
 
