@@ -23,7 +23,9 @@ def count_distinct(ledger: Ledger) -> int:
     """Over all plain runs: different (model, prompt, sampling, draw); of recorded answers, which belong to rows, each row's."""
     seen: set[bytes] = set()
     for entry in ledger.runs.values():
-        folder = ledger.folder / entry["folder"]
+        folder = ledger.folder / ((entry.get("facts") or {}).get("run") or entry["folder"])
+        if "made" in entry and "run" not in (entry.get("facts") or {}):
+            continue  # a file or model that no plain run stands behind
         if "combined" in entry or "mined" in entry or not folder.is_dir():
             continue
         seen.update(_requests(folder))

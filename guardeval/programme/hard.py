@@ -18,7 +18,7 @@ from guardeval.programme.measuring import cell, measured_of
 from guardeval.programme.workbench import Missing, Workbench
 from guardeval.report.tables import Table, number
 
-__all__ = ["choose", "fit", "hard_samples", "mine_hard"]
+__all__ = ["choose", "fit", "hard_ids", "hard_samples", "mine_hard"]
 
 
 # ---- 27: hard samples ----
@@ -65,13 +65,14 @@ def mine_hard(experiment: Experiment, bench: Workbench, found: Findings, task: s
     _members_on_hard(experiment, bench, found, task, path)
 
 
-def _hard_ids(path: Path) -> set[str]:
+def hard_ids(path: Path) -> set[str]:
+    """Of the samples in a mined file."""
     return {str(row["guardeval"]["id"]) for row in json.loads(path.read_bytes())}
 
 
 def _members_on_hard(experiment: Experiment, bench: Workbench, found: Findings, task: str, path: Path) -> None:
     """Each member on the hard samples and on the rest."""
-    ids = _hard_ids(path)
+    ids = hard_ids(path)
     assert experiment.mine is not None  # noqa: S101  # it mined
     rows = []
     for held in bench.members(experiment.mine.members, task):
@@ -95,7 +96,7 @@ def _members_on_hard(experiment: Experiment, bench: Workbench, found: Findings, 
 def choose(experiment: Experiment, bench: Workbench, found: Findings, task: str) -> None:
     choice = experiment.choose
     assert choice is not None  # noqa: S101  # the caller looked
-    ids = _hard_ids(hard_samples(bench, choice.mined_by, task))
+    ids = hard_ids(hard_samples(bench, choice.mined_by, task))
     candidates = _candidates(bench, found, choice.candidates, task)
     if not candidates:
         raise Missing(f"{task}: none of the systems to choose from could be had")

@@ -14,7 +14,7 @@ from guardeval.yaml_files import Spec, load_yaml
 __all__ = ["ModelSet", "Option", "Role", "load_model_set", "model_set_names"]
 
 FOLDER = Path(__file__).parent / "model_sets"
-_KEYS = ("set", "title", "about", "stand_ins", "help", "options", "tasks", "by_task", "roles")
+_KEYS = ("set", "title", "about", "stand_ins", "help", "options", "tasks", "by_task", "roles", "training", "synthesis")
 _ROLE_KEYS = ("name", "args", "solver", "solver_args", "label")
 
 
@@ -45,6 +45,9 @@ class Role:
 class ModelSet:
     """``options`` are filled in from ``-D`` when the set is loaded, ``by_task`` words when a task is known.
 
+    ``training``: trainer → options that this set's students are trained with, over those of an experiment; a student's own
+    ``args`` over both. ``synthesis``: options of ``guardeval synthesize``.
+
     ``stand_ins``: these are not the models that the plan names, and every report says so.
     """
 
@@ -57,6 +60,8 @@ class ModelSet:
     by_task: Mapping[str, Mapping[str, str]]
     options: Mapping[str, str]
     roles: Mapping[str, Role]
+    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    synthesis: Mapping[str, Any] = field(default_factory=dict)
     missing: str = ""  # an option that was not given: nothing of the set can be run
 
     def role(self, name: str, task: str) -> Role:
@@ -81,7 +86,9 @@ class ModelSet:
             n: {"name": r.name, "args": dict(r.args), "solver": r.solver, "solver_args": dict(r.solver_args)}
             for n, r in self.roles.items()
         }
-        return {"set": self.name, "roles": roles, "options": dict(self.options)}
+        found = {"set": self.name, "roles": roles, "options": dict(self.options)}
+        made = {"training": {k: dict(v) for k, v in self.training.items()}, "synthesis": dict(self.synthesis)}
+        return {**found, **{k: v for k, v in made.items() if v}}
 
 
 def model_set_names() -> list[str]:
@@ -127,6 +134,8 @@ def _read(path: Path, given: Mapping[str, str]) -> ModelSet:
         by_task=_by_task(spec.spec("by_task")),
         options={k: v for k, v in values.items() if v is not None},
         roles=_roles(spec.spec("roles")),
+        training={str(t): dict(spec.spec("training").spec(t).values) for t in spec.spec("training").values},
+        synthesis=dict(spec.spec("synthesis").values),
         missing=missing,
     )
 

@@ -16,6 +16,7 @@ from guardeval.programme.findings import Findings
 from guardeval.programme.ledger import Ledger, OtherProgramme
 from guardeval.programme.measuring import HOME, expected_rows, level_rows
 from guardeval.programme.model_sets import load_model_set
+from guardeval.programme.model_steps import trained_role
 from guardeval.programme.reports import write_reports
 from guardeval.programme.steps import after, before
 from guardeval.programme.workbench import Ended, Missing, Workbench
@@ -95,6 +96,7 @@ def run_experiments(
     """
     chosen, bench, tasks = _set_up(experiments, Wanted.read(settings), registry or Registry())
     bench.progress, bench.say = progress, say or bench.say
+    bench.train = lambda number: trained_role(bench, number)
     bench.ledger.write()
     status, findings = "complete", []
     for experiment in chosen:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 from guardeval.errors import GuardevalError
 from guardeval.programme.analysis import ablation, failures, generalisation, policies
+from guardeval.programme.data_steps import check_step, prepare_step, split_step, synthesize_step, traces_step
 from guardeval.programme.definitions import Experiment
 from guardeval.programme.findings import Findings
 from guardeval.programme.hard import choose, fit, mine_hard
 from guardeval.programme.ledger import OtherProgramme
+from guardeval.programme.model_steps import evaluate_step, on_hard_step, speed_step, train_step
 from guardeval.programme.workbench import Workbench
 
 __all__ = ["after", "before"]
@@ -23,6 +25,23 @@ def before(experiment: Experiment, bench: Workbench, found: Findings, task: str)
         _tried(found, lambda: mine_hard(experiment, bench, found, task))
     if experiment.choose:
         _tried(found, lambda: choose(experiment, bench, found, task))
+    for given, step in (
+        (experiment.traces, traces_step),
+        (experiment.check_traces, check_step),
+        (experiment.synthesize, synthesize_step),
+        (experiment.prepare, prepare_step),
+        (experiment.train, train_step),
+    ):
+        if given is not None:
+            _tried(found, lambda step=step: step(experiment, bench, found))  # type: ignore[misc]
+    for there, of_task in (
+        (experiment.split, split_step),
+        (experiment.on_hard, on_hard_step),
+        (experiment.evaluate, evaluate_step),
+        (experiment.speed, speed_step),
+    ):
+        if there is not None:
+            _tried(found, lambda step=of_task: step(experiment, bench, found, task))  # type: ignore[misc]
 
 
 def after(experiment: Experiment, bench: Workbench, found: Findings, tasks: Sequence[str]) -> None:

@@ -78,12 +78,11 @@ class OnHard:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The best of some trained models by its validation score, in full; ``n`` of its samples are written out for people."""
+    """The best of some trained models by its validation score, in full; people judge the reasoning of ``n`` samples."""
 
     name: str
     candidates: tuple[Reference, ...]
     n: int
-    output: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,8 @@ def _on_hard(spec: Spec, own: int) -> OnHard:
 
 
 def _evaluation(spec: Spec, own: int) -> Evaluation:
-    spec.only(("name", "candidates", "n", "output"))
-    return Evaluation(needed(spec, "name"), references(spec, "candidates", own), whole(spec, "n"), needed(spec, "output"))
+    spec.only(("name", "candidates", "n"))
+    return Evaluation(needed(spec, "name"), references(spec, "candidates", own), whole(spec, "n"))
 
 
 def _speed(spec: Spec, own: int) -> Speed:

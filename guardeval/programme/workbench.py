@@ -147,24 +147,27 @@ class Workbench:
         except GuardevalError as e:
             raise self._lacking(order, e, of_model=True) from e
         try:
-            return order.key(self._identity(order), identity)
+            return order.key(self.rows_of(order.task), identity)
         except OtherProgramme:
             raise
         except GuardevalError as e:
             raise self._lacking(order, e) from e
 
-    def _identity(self, order: Order) -> str:
-        """The rows of a task by content, and the check that this folder holds results on no others."""
-        if order.task not in self._identities:
+    def rows_of(self, name: str) -> str:
+        """The rows of a task by content, and the check that this folder holds results on no others.
+
+        Raises what opening the rows raises, and :class:`OtherProgramme`.
+        """
+        if name not in self._identities:
             from guardeval.task import TaskIndex
 
-            (task,) = TaskIndex((), self.registry).select((order.task,)).tasks
-            rows = task.open(order.data, limit=order.limit, seed=order.seed)
+            (task,) = TaskIndex((), self.registry).select((name,)).tasks
+            rows = task.open(self.data.of(name, self.first_task), limit=self.limit, seed=self.seed)
             files = rows.identity.get("files")
             content = ", ".join(f"sha256 {f['sha256'][:16]}" for f in files) if files else str(rows.identity.get("hub"))
-            self._identities[order.task] = f"{rows.kind} {content}"
-        self.ledger.keep_data(order.task, self._identities[order.task])
-        return self._identities[order.task]
+            self._identities[name] = f"{rows.kind} {content}"
+        self.ledger.keep_data(name, self._identities[name])
+        return self._identities[name]
 
     def _ask(self, order: Order, key: str, what: str) -> Path:
         from guardeval.pipeline import run_all
@@ -178,14 +181,18 @@ class Workbench:
         self._account(done, order, key)
         return done.path
 
-    def _account(self, done: Run, order: Order, key: str) -> None:
-        """Count what was asked; keep the run, unless some of its samples are to be asked again."""
+    def account(self, done: Run) -> None:
+        """Count what was asked. Raises :class:`Ended` for a run that ended before its last sample."""
         self.spent += done.counters.cost
         self.never_heard += done.never_heard
         self.ledger.count(done.counters)
         if done.status != "complete":
             self.ledger.write()
             raise Ended(done.status)
+
+    def _account(self, done: Run, order: Order, key: str) -> None:
+        """Keep the run, unless some of its samples are to be asked again."""
+        self.account(done)
         if done.never_heard == 0:
             self.ledger.keep_run(key, done.path, task=order.task, system=f"{order.label}, {_asked(order)}")
         else:

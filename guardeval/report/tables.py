@@ -14,7 +14,7 @@ from guardeval.accounting import ACCOUNTINGS
 from guardeval.metrics import METRICS
 from guardeval.run_names import model_text
 
-__all__ = ["CLEAN", "Table", "cell", "facts", "heading", "number", "task_tables"]
+__all__ = ["CLEAN", "Table", "amount", "cell", "facts", "heading", "number", "task_tables"]
 
 _HEADLINE = (
     "accuracy", "majority_rate", "balanced_accuracy", "f1", "precision", "recall", "overflagging", "underflagging", "mcc",
