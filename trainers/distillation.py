@@ -161,7 +161,7 @@ class Distillation(Supervised):
             return None
         why = None
         if self._folder is None and not self.teacher.startswith("hf/"):
-            why = f"{self.teacher} does not run in this process, so its distributions are not known"
+            why = f"{self.teacher} is no transformers model in this process, so its distributions are not known"
         else:
             base = find_base(self._of_teacher)
             why = tokens_differ(tokenizer, load_tokenizer(base, self._of_teacher))

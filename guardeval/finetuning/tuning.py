@@ -35,7 +35,7 @@ from guardeval.training_rows import Split, TrainingFile
 if TYPE_CHECKING:
     from guardeval.finetuning.watching import Watch
 
-__all__ = ["Encoded", "Method", "Setting", "arguments", "tune"]
+__all__ = ["Encoded", "Method", "Setting", "arguments", "train_in", "tune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,11 @@ def tune(method: Method, rows: TrainingFile, out: Path) -> Path:
     work, placed = Workspace(out), place(method)
     accelerate.PartialState(cpu=placed.on_cpu)
     with quieted():
-        return _tuned(method, rows, work, placed)
+        return train_in(method, rows, work, placed)
 
 
-def _tuned(method: Method, rows: TrainingFile, work: Workspace, placed: Placed) -> Path:
+def train_in(method: Method, rows: TrainingFile, work: Workspace, placed: Placed) -> Path:
+    """As :func:`tune`, on the device and in the precision named."""
     import accelerate
 
     base = None if method.scratch else find_base(method)

@@ -151,8 +151,8 @@ class Workspace:
     def allow_batch(self, checkpoint: Path, at_once: int) -> None:
         """Let a training go on with another number of rows at once: transformers would take the checkpoint's without a word."""
         state = self.trainer_state(checkpoint)
-        if state.get("train_batch_size") not in (None, at_once):
-            write_atomically(checkpoint / _TRAINER_STATE, json.dumps({**state, "train_batch_size": None}).encode())
+        if state.get("train_batch_size") != at_once:
+            write_atomically(checkpoint / _TRAINER_STATE, json.dumps({**state, "train_batch_size": at_once}).encode())
             self.mark_whole(state["global_step"])
 
     # ---- the order of the rows ----

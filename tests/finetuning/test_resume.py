@@ -48,6 +48,8 @@ def test_after_kill_9_the_same_command_ends_with_the_same_step_order_and_weights
     shutil.copytree(kept, kept.with_name("checkpoint-13"))
     (kept.with_name("checkpoint-13") / "optimizer.pt").write_bytes(b"cut off")
 
+    shutil.copytree(broken, place / "smaller")
+
     _, err = _finished(guardeval(*command, "--out", broken))
 
     assert f"going on after step {kept.name.rpartition('-')[2]}" in err
@@ -58,6 +60,11 @@ def test_after_kill_9_the_same_command_ends_with_the_same_step_order_and_weights
     weights = [(folder / "adapter_model.safetensors").read_bytes() for folder in (whole, broken)]
     assert weights[0] == weights[1]
     assert not list((broken / "training").glob("checkpoint-*"))  # the room is given back
+
+    smaller = here(*command, "--out", "smaller", "--per_device", "2")  # as the advice on memory says
+    assert smaller.code == 0, smaller.err
+    assert "going on after step" in smaller.err
+    assert Workspace(place / "smaller").order() == Workspace(whole).order()
 
     assert "this training is finished" in here(*command, "--out", broken).err
     other = here(*command, "--out", broken, "--lr", "2e-2")
