@@ -83,7 +83,7 @@ def mine(
     """Write the hardest samples of some runs, of one run with votes, or of a file of scores.
 
     ``top`` (a share of the samples considered, rounded up), ``n`` and ``min_score`` all apply; without any, the top fifth by
-    disagreement, or all that another rule finds. ``pairs``: also write right and wrong answers with their α (rule ``mixed``).
+    disagreement, or all that another rule finds. ``pairs``: also write right and wrong answers of those that have both, with α.
     ``reviews``: marks of the samples listed (rule ``label_audit``); without it those in the run folders are taken. Equal scores
     are ordered by sample id.
     Raises :class:`ConfigError` for a wrong option, :class:`DataError` for runs that do not fit together.
@@ -104,7 +104,7 @@ def mine(
         written = _write(out, source, rule, ranking, k, marks)
         apart_path = _write_apart(out, source, apart)
         pairs_path = None if pairs is None else Path(pairs).expanduser()
-        made = 0 if pairs_path is None else _write_pairs(pairs_path, source, ranking, k, written, pair_rule, seed)
+        made = 0 if pairs_path is None else _write_pairs(pairs_path, source, ranking, k, pair_rule, seed)
         ties = ranking.equal_to(written.last) - written.at_last if written.rows else 0
     finally:
         ranking.close()
@@ -143,8 +143,11 @@ def _check(
         raise ConfigError(f"--min-score {min_score:g}: a number is wanted")
     if not 0.0 <= confidence <= 1.0:
         raise ConfigError(f"--confidence {confidence:g}: a number from 0 to 1 is wanted")
-    if pairs is not None and rule != "mixed":
-        raise ConfigError("--pairs needs --rule mixed: a pair is a right and a wrong draw of one sample")
+    if pairs is not None and rule == "label_audit":
+        raise ConfigError(
+            "--pairs with --rule label_audit: those labels are in doubt, so no answer is known to be right; "
+            "--rule mixed and disagreement write pairs"
+        )
     if reviews is not None and rule != "label_audit":
         raise ConfigError("--reviews needs --rule label_audit: it is that list that is reviewed")
     if file_format(out) not in ("json", "jsonl"):
@@ -302,36 +305,44 @@ def _write_apart(out: Path, source: Source, apart: Ranking) -> Path | None:
     return path
 
 
-def _write_pairs(path: Path, source: Source, ranking: Ranking, k: int, written: _Written, rule: str, seed: int) -> int:
-    """A line a mined sample: prompt, right and wrong answer, α over all mined samples."""
-    made = 0
+def _write_pairs(path: Path, source: Source, ranking: Ranking, k: int, rule: str, seed: int) -> int:
+    """A line a mined sample that has both: prompt, right and wrong answer, α over all of them."""
+    weights = [wrong - right for _, _, right, wrong in _paired(source, ranking, k, rule, seed)]
+    span = (float(min(weights, default=0)), float(max(weights, default=0)))
     with writing(path) as f:
-        for one in _pairs(source, ranking, k, (written.last, written.first), rule, seed):
-            f.write(orjson.dumps(one) + b"\n")
-            made += 1
-    return made
+        for found, pair, right, wrong in _paired(source, ranking, k, rule, seed):
+            f.write(orjson.dumps(_pair_row(found, source, pair, right, wrong, span)) + b"\n")
+    return len(weights)
 
 
-def _pairs(
-    source: Source, ranking: Ranking, k: int, span: tuple[float, float], rule: str, seed: int
-) -> Iterator[dict[str, Any]]:
-    for weight, id_, place in ranking.best(k):
+def _paired(
+    source: Source, ranking: Ranking, k: int, rule: str, seed: int
+) -> Iterator[tuple[Found, tuple[str, str], int, int]]:
+    """Samples kept that members answered both ways: a right and a wrong answer, and how many were right and wrong."""
+    for _, id_, place in ranking.best(k):
         found = source.found(place)
-        assert found.gold is not None  # noqa: S101  # the rule keeps labelled samples
-        pair = choose_pair(found.gold, [(label, words) for _, label, _, words in found.said], rule, f"{seed}:{id_}")
-        if pair is None:
+        if found.gold is None:
             continue
-        labels = [label for _, label, _, _ in found.said if label is not None]
-        right = sum(label is found.gold for label in labels)
-        yield {
-            "id": id_,
-            "index": found.index,
-            "prompt": found.prompt,
-            "response": found.response,
-            "gold": found.gold,
-            "chosen": pair[0],
-            "rejected": pair[1],
-            "alpha": float(alphas([weight], span=span)[0]),
-            "k_correct": right,
-            "k_incorrect": len(labels) - right,
-        }
+        pair = choose_pair(found.gold, [(label, words) for _, label, _, words in found.said], rule, f"{seed}:{id_}")
+        if pair is not None:
+            labels = [label for _, label, _, _ in found.said if label is not None]
+            right = sum(label is found.gold for label in labels)
+            yield found, pair, right, len(labels) - right
+
+
+def _pair_row(
+    found: Found, source: Source, pair: tuple[str, str], right: int, wrong: int, span: tuple[float, float]
+) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "index": found.index,
+        "prompt": found.prompt,
+        "response": found.response,
+        "gold": found.gold,
+        "chosen": pair[0],
+        "rejected": pair[1],
+        "alpha": float(alphas([wrong - right], span=span)[0]),
+        "k_correct": right,
+        "k_incorrect": wrong,
+        KEY: {"task": source.task, "target": source.target, "index": found.index, "kind": "mined", "source": source.data},
+    }

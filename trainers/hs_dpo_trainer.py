@@ -137,9 +137,7 @@ class HSDPO(Method):
         }
         questions = questions_of(rows, self.target, self.held_out, self.seed)
         cache = default_cache_path() if self.cache is None else Path(self.cache).expanduser()
-        return drawn_pairs(
-            questions, self.policy_set, self.solver_object, self._asked, self.drawing, identity, out, cache
-        )
+        return drawn_pairs(questions, self.policy_set, self.solver_object, self._asked, self.drawing, identity, out, cache)
 
     def _asked(self) -> Model | BatchModel:
         """The model in training, as a run asks it."""

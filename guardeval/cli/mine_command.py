@@ -26,7 +26,7 @@ def configure(parser: Parser) -> None:
     parser.add_argument("--task", metavar="T", help="of runs that hold several")
     parser.add_argument("--members", metavar="A,B", help="columns of a file of scores (all that hold numbers)")
     parser.add_argument("--confidence", default="0.8", metavar="X", help="label_audit: least mean of |2p - 1| (0.8)")
-    parser.add_argument("--pairs", metavar="FILE", help="mixed: also write right and wrong answers with their weight")
+    parser.add_argument("--pairs", metavar="FILE", help="also write right and wrong answers of samples that have both")
     parser.add_argument("--pair_rule", default="longest", metavar="P", help="which answers: longest or random (longest)")
     parser.add_argument("--seed", default="0", metavar="N", help="of random pairs (0)")
     parser.add_argument("--reviews", metavar="FILE", help="label_audit: marks of a review (those in the run folders)")

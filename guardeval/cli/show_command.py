@@ -19,7 +19,9 @@ __all__ = ["configure", "execute"]
 
 
 def configure(parser: Parser) -> None:
-    what = "a task, group, tag, solver, scorer, model, trainer, optimizer, policy or recipe; a model folder; package.module:Class"
+    what = (
+        "a task, group, tag, solver, scorer, model, trainer, optimizer, policy or recipe; a model folder; package.module:Class"
+    )
     parser.add_argument("name", metavar="NAME", help=what)
     parser.add_argument("--policies", default="minimal", metavar="P", help="the length at which a policy is shown (minimal)")
     add_include_path(parser)

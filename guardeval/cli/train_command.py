@@ -31,7 +31,9 @@ def configure(parser: Parser) -> None:
     what = "hub, sample, a path to rows, or a training file: traces or pairs (hub)"
     parser.add_argument("--data", default="hub", metavar="D", help=what)
     parser.add_argument("--out", "-o", metavar="DIR", help="the model folder to write; needed unless --dry_run")
-    parser.add_argument("--config", metavar="R", help="a recipe: options of the trainer by name (`guardeval list recipes`), or a .yaml")
+    parser.add_argument(
+        "--config", metavar="R", help="a recipe: options of the trainer by name (`guardeval list recipes`), or a .yaml"
+    )
     parser.add_argument("-T", dest="options", action="append", default=[], metavar="K=V", help="option of the trainer")
     parser.add_argument("--limit", metavar="N", help="a seeded, stratified subset of N rows")
     parser.add_argument("--seed", metavar="N", help="of subsets, and of the trainer (0)")

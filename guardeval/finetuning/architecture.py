@@ -39,6 +39,7 @@ class Shape:
 
     ``linear``: parameters of linear layers other than the head, what 4 bits make small. ``trained``: those that get
     gradients. ``adapters``: layers that carry one, of ``rank``; ``adapted``: their inputs together, in numbers a token.
+    ``expanded``: parameters that are adapted as tensors of their own (experts), whose change is computed as a whole.
     """
 
     parameters: int
@@ -47,6 +48,7 @@ class Shape:
     rank: int
     adapters: int
     adapted: int
+    expanded: int
     layers: int
     hidden: int
     heads: int
@@ -109,10 +111,11 @@ def _hub_answers() -> bool:
 
 
 def _stated(facts: Facts) -> Any:
-    from transformers import AutoConfig
+    import transformers
 
+    library: Any = transformers
     try:
-        return AutoConfig.for_model(facts.model_type, **facts.config)
+        return library.AutoConfig.for_model(facts.model_type, **facts.config)
     except (ValueError, TypeError, KeyError) as e:
         raise ConfigError(f"the recipe's base: model_type {facts.model_type!r}: transformers makes no such model: {e}") from e
 
@@ -128,11 +131,12 @@ def shape_of(config: Any, lora: Lora | None, trust_remote_code: bool = False) ->
     """
     with needs_extra("hf"):
         import torch
-        from transformers import AutoModelForCausalLM
+        import transformers
 
+    library: Any = transformers
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            model = library.AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     except ValueError as e:
         raise ConfigError(f"a {config.model_type} is no causal language model: {str(e).splitlines()[0]}") from e
     head = model.get_output_embeddings()
@@ -140,12 +144,13 @@ def shape_of(config: Any, lora: Lora | None, trust_remote_code: bool = False) ->
     parameters = sum(p.numel() for p in model.parameters())
     widths = _widths(config.get_text_config(decoder=True))
     if lora is None:
-        return Shape(parameters, linear, parameters, 0, 0, 0, **widths)
-    trained, inputs = _adapted(model, lora)
-    return Shape(parameters, linear, trained, lora.r, len(inputs), sum(inputs), **widths)
+        return Shape(parameters, linear, parameters, 0, 0, 0, 0, **widths)
+    trained, inputs, expanded = _adapted(model, lora)
+    return Shape(parameters, linear, trained, lora.r, len(inputs), sum(inputs), expanded, **widths)
 
 
-def _adapted(model: Any, lora: Lora) -> tuple[int, list[int]]:
+def _adapted(model: Any, lora: Lora) -> tuple[int, list[int], int]:
+    """Parameters that are trained, inputs of the layers that carry adapters, and numbers in the tensors that do."""
     with needs_extra("train"):
         import torch
         from peft import LoraConfig, get_peft_model
@@ -165,7 +170,10 @@ def _adapted(model: Any, lora: Lora) -> tuple[int, list[int]]:
     except ValueError as e:
         raise ConfigError(f"target_modules={', '.join(modules)}: {str(e).splitlines()[0]}") from e
     trained = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
-    return trained, [int(m.in_features) for m in wrapped.modules() if isinstance(m, LoraLayer)]
+    layers: list[Any] = [m for m in wrapped.modules() if isinstance(m, LoraLayer)]
+    tensors = [m.get_param() for m in layers if hasattr(m, "parameter_name")]
+    inputs = [int(m.in_features) for m in layers if not hasattr(m, "parameter_name")]
+    return trained, inputs, sum(p.numel() for p in tensors)
 
 
 def _widths(config: Any) -> dict[str, Any]:
@@ -182,4 +190,3 @@ def _widths(config: Any) -> dict[str, Any]:
         "vocabulary": int(config.vocab_size),
         "context": getattr(config, "max_position_embeddings", None),
     }
-

@@ -127,9 +127,7 @@ def hard_pairs(
     return HardPairs(tuple(_weighted(pair, alpha) for (pair, _), alpha in weighed), tally)
 
 
-def _paired(
-    questions: Sequence[Question], judged: Sequence[Judged], drawing: Drawing
-) -> tuple[list[tuple[Pair, int]], Tally]:
+def _paired(questions: Sequence[Question], judged: Sequence[Judged], drawing: Drawing) -> tuple[list[tuple[Pair, int]], Tally]:
     """The pairs with the number of wrong minus right draws of each."""
     said = [[(vote.label, vote.raw) for vote in j.verdict.votes] for j in judged]
     labels = [[-1 if label is None else int(label) for label, _ in one] for one in said]

@@ -39,7 +39,7 @@ class Questions:
 
 
 def questions_of(rows: Iterable[Sample] | TrainingFile, target: Target, share: float, seed: int) -> Questions:
-    """Traces keep their split and target; of plain samples, ``share`` validate, chosen by prompt so that equal ones stay together.
+    """Traces keep their split and target; of plain samples, ``share`` validate, chosen by prompt: equal ones stay together.
 
     A sample is drawn on once, however many traces it has. Raises :class:`DataError` where no sample is labelled.
     """
@@ -47,8 +47,8 @@ def questions_of(rows: Iterable[Sample] | TrainingFile, target: Target, share: f
         labelled = zip(rows.samples(), rows, strict=True)
         found = [(Question(sample, row.target, dict(row.about)), row.split) for sample, row in labelled]
     else:
-        task = getattr(getattr(rows, "task", None), "name", None)
-        about = {} if task is None else {"task": task, "licence": getattr(rows.task, "licence", "unknown")}  # type: ignore[union-attr]
+        task = getattr(rows, "task", None)  # rows of a task know it
+        about = {} if task is None else {"task": task.name, "licence": task.licence}
         found = [(Question(s, target, about), _split(s, share, seed)) for s in rows if target in s.labels]
     if not found:
         raise DataError(f"no sample is labelled for {target}: name what the rows are labelled for with --target")
@@ -70,9 +70,7 @@ def _split(sample: Sample, share: float, seed: int) -> Split:
 
 def _held(question: Question) -> Trace:
     sample = question.sample
-    return Trace(
-        sample, question.target, sample.labels[question.target], sample.policies, (), Split.VALIDATION, question.about
-    )
+    return Trace(sample, question.target, sample.labels[question.target], sample.policies, (), Split.VALIDATION, question.about)
 
 
 def _digest(found: Iterable[tuple[Question, Split]]) -> str:
@@ -153,7 +151,7 @@ def pair_rows(
         case = Case(pair.sample, pair.target, policies)
         why = _unusable(pair, case, solver)
         if why is None:
-            row = {
+            row: dict[str, Any] = {
                 "prompt_ids": tokens.prompt(request_of(solver, case)),
                 "chosen_ids": tokens.answer(pair.chosen),
                 "rejected_ids": tokens.answer(pair.rejected),

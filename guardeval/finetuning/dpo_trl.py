@@ -20,8 +20,8 @@ with needs_extra("train"):
     from datasets import Dataset
     from torch import Tensor
     from transformers.trainer_utils import IntervalStrategy
-    from trl import DPOConfig, DPOTrainer
-    from trl.trainer.dpo_trainer import DataCollatorForPreference
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
 
 __all__ = ["FollowedDPO", "HardSampleDPO", "WeightedCollator", "dpo_trainer"]
 
@@ -44,8 +44,12 @@ class WeightedCollator:
         return batch
 
 
-class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
+class HardSampleDPO(DPOTrainer):
     """Mean of α·loss over all pairs of an optimizer step, however they are spread over micro-batches and devices."""
+
+    model: Any
+    eval_dataset: Any
+    _signature_columns: Any
 
     def __init__(self, *args: Any, sft_weight: float = 0.0, **kwargs: Any) -> None:
         self.sft_weight = sft_weight
@@ -56,7 +60,7 @@ class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
         return dataset  # tokenised already
 
     def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
+        super()._set_signature_columns_if_needed()  # type: ignore[no-untyped-call]
         self._signature_columns = list(dict.fromkeys([*self._signature_columns, *_OURS]))
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
@@ -72,13 +76,13 @@ class HardSampleDPO(DPOTrainer):  # type: ignore[misc]  # trl has no types
         return super()._precompute_ref_logps(dataset, name, batch_size) if len(dataset) else dataset
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
-        return super().compute_ref_log_probs(model, {k: v for k, v in inputs.items() if k not in _OURS})
+        asked = {k: v for k, v in inputs.items() if k not in _OURS}
+        return super().compute_ref_log_probs(model, asked)  # type: ignore[no-untyped-call]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         found = self._log_probs(model, inputs)
         losses = pair_losses(found, inputs[WEIGHT], self.beta, self.sft_weight)
-        training = self.model.training and self._scale is not None
-        loss = losses.sum() * self._scale if training else losses.mean()
+        loss = losses.mean() if self._scale is None or not self.model.training else losses.sum() * self._scale
         self._note(found, losses)
         return (loss, None) if return_outputs else loss
 

@@ -11,7 +11,8 @@ for each token
     or 4i (+ 4i with dropout)       LoRA otherwise: each adapted layer's input i again, in float32, and its mask
     + 4r                            LoRA: of each adapted layer
 
-and with checkpointing only b·h, and one layer's whole while it is worked at. What the allocator and kernels take beside is
+and with checkpointing only b·h, and one layer's whole while it is worked at. Experts that are adapted as tensors are kept
+once more each, changed (peft adds the change up as a whole). What the allocator and kernels take beside is
 not foreseen: leave a tenth of the device free, and 1 GB for CUDA.
 """
 
@@ -61,6 +62,7 @@ class Memory:
     adapter: int
     gradients: int
     optimizer: int
+    experts: int
     activations: int
     logits: int
 
@@ -80,6 +82,7 @@ def foresee(shape: Shape, load: Load) -> Memory:
         adapter=0 if load.full else trained,
         gradients=trained,
         optimizer=2 * trained,
+        experts=shape.expanded * load.width,
         activations=kept_by_layers(shape, load),
         logits=_logits(shape, load),
     )

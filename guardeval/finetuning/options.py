@@ -88,7 +88,18 @@ class FineTuning:
 
     # options that change how a training runs and not what comes of it: they may differ when it goes on
     free: ClassVar[frozenset[str]] = frozenset(
-        {"fresh", "per_device", "gradient_checkpointing", "device", "save_steps", "validation_batch", "name", "licence", "save", "recipe"}
+        {
+            "fresh",
+            "per_device",
+            "gradient_checkpointing",
+            "device",
+            "save_steps",
+            "validation_batch",
+            "name",
+            "licence",
+            "save",
+            "recipe",
+        }
     )
 
     def __post_init__(self) -> None:

@@ -91,7 +91,9 @@ def _architecture(options: FineTuning) -> Architecture:
 
         width, depth = options.scratch
         return Architecture(scratch_config(width, depth, max(4096, options.max_length)), "made from nothing")
-    return resolve(_source(options.model), options.revision, options.trust_remote_code, facts_for(options.model, options.recipe))
+    return resolve(
+        _source(options.model), options.revision, options.trust_remote_code, facts_for(options.model, options.recipe)
+    )
 
 
 def _source(model: str) -> str:
@@ -125,7 +127,8 @@ def _precision(options: FineTuning) -> tuple[str, bool]:
 
 def _about(options: FineTuning, found: Architecture, shape: Shape, dtype: str, nf4: bool) -> dict[str, str]:
     share = shape.trained / shape.parameters
-    how = "all of them" if not shape.rank else f"LoRA of rank {shape.rank} on {shape.adapters} layers, {share:.2%}"
+    experts = " and experts" if shape.expanded else ""
+    how = "all of them" if not shape.rank else f"LoRA of rank {shape.rank} on {shape.adapters} layers{experts}, {share:.2%}"
     return {
         "model": options.model,
         "configuration": f"{found.config.model_type}, {found.origin}",
@@ -161,6 +164,7 @@ def _memory(memory: Memory, load: Load) -> dict[str, str]:
         "adapter": memory.adapter,
         "gradients": memory.gradients,
         "optimizer": memory.optimizer,
+        "adapted experts": memory.experts,
         "activations": memory.activations,
         "logits": memory.logits,
     }
@@ -171,9 +175,8 @@ def _memory(memory: Memory, load: Load) -> dict[str, str]:
 
 def _bytes(n: int) -> str:
     size, unit = float(n), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007
+    for unit in ("B", "kB", "MB", "GB", "TB"):
         if size < 1000 or unit == "TB":
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-

@@ -1,11 +1,11 @@
 """Recipes: the options of a training in a YAML file, by a shipped name or a path. Imports nothing heavy.
 
-    name: gpt-oss-20b-reasoning-v1
-    title: what it makes
-    trainer: rsft
-    options: {model: openai/gpt-oss-20b, epochs: 3}   # each is a flag of the trainer, and a flag given beside it goes before
-    base: {licence: apache-2.0, model_type: gpt_oss, config: {…}}   # architecture, for `--dry_run` without the Hub
-    notes: [what a reader should know]
+name: gpt-oss-20b-reasoning-v1
+title: what it makes
+trainer: rsft
+options: {model: openai/gpt-oss-20b, epochs: 3}   # each is a flag of the trainer, and a flag given beside it goes before
+base: {licence: apache-2.0, model_type: gpt_oss, config: {…}}   # architecture, for `--dry_run` without the Hub
+notes: [what a reader should know]
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ PAGES = (
     "docs/experiments.md",
     "docs/analysis.md",
     "docs/mining.md",
+    "docs/training_dpo.md",
     "docs/review.md",
 )
 LOOPBACK = "http://127.0.0.1:8000/v1"  # the address that stands for a server in the pages

@@ -22,6 +22,7 @@ from guardeval.data import Target
 from guardeval.models import ModelSpec
 from guardeval.pipeline import dry_run
 from guardeval.policies import POLICIES, VERBOSITIES
+from guardeval.finetuning.recipe import read_recipe, recipe_names
 from guardeval.registry import Registry
 from guardeval.settings import Settings
 from guardeval.task import Task, TaskIndex
@@ -132,7 +133,7 @@ def test_every_option_of_a_backend_is_described_with_its_default(backend):
 
 
 def test_every_option_of_the_trainer_is_described_with_its_default():
-    assert set(Registry().entries("trainers")) == {"linear"}
+    assert set(Registry().entries("trainers")) >= {"linear", "hs_dpo"}
     rows = table(section("docs/models.md", "### Training one"), "option of `-T`")
     assert [(option, default) for option, default, _ in rows] == options_of("trainers", "linear")
 
@@ -141,6 +142,19 @@ def test_every_backend_and_its_extra_is_described():
     rows = table(page_text("docs/models.md"), "backend")
     assert {names(backend)[0] for backend, _, _ in rows} == set(Registry().entries("models"))
     assert {n for _, _, extra in rows for n in names(extra)} <= set(extras())
+
+
+def test_the_options_that_hs_dpo_adds_are_those_of_its_code():
+    rows = table(section("docs/training_dpo.md", "## The loss"), "option")
+    shared = {option for option, _ in options_of("trainers", "rsft")}
+    assert {(option, default) for option, default, _ in rows} == {
+        o for o in options_of("trainers", "hs_dpo") if o[0] not in shared
+    }
+
+
+def test_every_recipe_that_ships_is_in_the_table():
+    rows = table(page_text("docs/training_dpo.md"), "recipe")
+    assert {names(row[0])[0]: names(row[1])[0] for row in rows} == {n: read_recipe(n).trainer for n in recipe_names()}
 
 
 def solver_options(name: str) -> str:

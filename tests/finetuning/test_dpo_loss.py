@@ -179,7 +179,13 @@ def test_a_step_of_the_trainer_goes_down_the_gradient_of_the_hand_made_loss(fold
 def test_with_weights_of_one_and_no_sft_term_it_is_trls_own_loss(folder: Path, tmp_path: Path) -> None:
     rows = [{**row, "alpha": 1.0} for row in some_rows(8)]
     reference = a_model(folder, seed=7)
-    args = {"learning_rate": 1e-3, "beta": 0.3, "max_steps": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    args = {
+        "learning_rate": 1e-3,
+        "beta": 0.3,
+        "max_steps": 3,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+    }
     mine = ours(a_model(folder), reference, settings(tmp_path / "a", **args), rows, 0.0, folder)
 
     class Stock(DPOTrainer):  # type: ignore[misc]

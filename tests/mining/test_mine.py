@@ -12,11 +12,12 @@ import time
 
 import pytest
 
-from guardeval.data import Outcome, Vote, Voters
+from guardeval.data import Outcome, Target, Vote, Voters
 from guardeval.disagreement import disagreement
 from guardeval.errors import ConfigError, DataError
 from guardeval.mining import mine
 from guardeval.testing.builders import a_judged
+from guardeval.training_rows import read_training_file
 
 NAN = math.nan
 
@@ -155,7 +156,7 @@ def test_other_data_and_redacted_runs_are_refused(stored, tmp_path):
         ({"rule": "disagrement"}, "did you mean 'disagreement'"),
         ({"top": 0.0}, "a share above 0"),
         ({"n": 0}, "from 1"),
-        ({"pairs": "x.jsonl"}, "--rule mixed"),
+        ({"pairs": "x.jsonl", "rule": "label_audit"}, "no answer is known to be right"),
         ({"reviews": "x.jsonl"}, "--rule label_audit"),
         ({"members": ["a"]}, "columns of a file of scores"),
     ],
@@ -208,6 +209,24 @@ def test_draws_of_one_model_by_the_papers_rule(stored, tmp_path):
     assert {i: p["alpha"] for i, p in pairs.items()} == pytest.approx({"0": 1.2, "2": 1.0, "1": 0.8})
     assert (pairs["0"]["chosen"], pairs["0"]["rejected"]) == ("0.0 ", "0.3 xxx")  # the longest of each
     assert (pairs["2"]["k_correct"], pairs["2"]["k_incorrect"], pairs["2"]["prompt"]) == (1, 1, "prompt 2")
+
+
+def test_pairs_of_members_that_disagree_are_training_pairs(stored, tmp_path):
+    """By disagreement: those kept whose members are partly right; weights over these alone."""
+    run = stored([voted(i, labels, voters=Voters.MODELS) for i, labels in enumerate(DRAWS)])
+    done = mine([run], tmp_path / "hard.json", top=0.5, pairs=tmp_path / "pairs.jsonl")
+    assert (done.rows, done.pairs) == (2, 2)
+    pairs = read_training_file(tmp_path / "pairs.jsonl")
+    # sample 2: one of each, w = 0; sample 0: one right of four, w = 2
+    assert {p.sample.id: p.alpha for p in pairs} == pytest.approx({"2": 0.8, "0": 1.2})
+    assert {(p.target, p.about["kind"], p.sample.labels[p.target]) for p in pairs} == {(Target.PROMPT, "mined", True)}
+    assert (pairs[1].chosen, pairs[1].rejected) == ("0.0 ", "0.3 xxx")
+
+
+def test_no_pair_where_members_are_all_right_or_all_wrong(stored, tmp_path):
+    run = stored([voted(0, [True, True]), voted(1, [False, False])])
+    done = mine([run], tmp_path / "hard.json", top=1.0, pairs=tmp_path / "pairs.jsonl")
+    assert (done.rows, done.pairs, (tmp_path / "pairs.jsonl").read_text()) == (2, 0, "")
 
 
 def test_disagreement_of_votes(stored, tmp_path):
