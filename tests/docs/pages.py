@@ -25,6 +25,7 @@ PAGES = (
     "docs/experiments.md",
     "docs/analysis.md",
     "docs/mining.md",
+    "docs/training.md",
     "docs/training_dpo.md",
     "docs/review.md",
 )

@@ -133,7 +133,7 @@ def test_every_option_of_a_backend_is_described_with_its_default(backend):
 
 
 def test_every_option_of_the_trainer_is_described_with_its_default():
-    assert set(Registry().entries("trainers")) >= {"linear", "hs_dpo"}
+    assert set(Registry().entries("trainers")) == {"linear", "rsft", "distill", "hs_dpo"}
     rows = table(section("docs/models.md", "### Training one"), "option of `-T`")
     assert [(option, default) for option, default, _ in rows] == options_of("trainers", "linear")
 
@@ -150,6 +150,13 @@ def test_the_options_that_hs_dpo_adds_are_those_of_its_code():
     assert {(option, default) for option, default, _ in rows} == {
         o for o in options_of("trainers", "hs_dpo") if o[0] not in shared
     }
+
+
+def test_every_option_that_trainers_of_language_models_share_is_described_with_its_default():
+    rows = table(section("docs/training.md", "## Options of all trainers of language models"), "option")
+    assert [(option, default) for option, default, _ in rows] == options_of("trainers", "rsft")
+    own = table(section("docs/training.md", "## A teacher"), "option")
+    assert [(option, default) for option, default, _ in own] == options_of("trainers", "distill")[len(rows) :]
 
 
 def test_every_recipe_that_ships_is_in_the_table():
