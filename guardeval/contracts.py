@@ -33,6 +33,10 @@ __all__ = [
     "Frame",
     "Judgement",
     "Model",
+    "OfflineLimits",
+    "OfflineModel",
+    "OfflineState",
+    "OfflineStatus",
     "Optimizer",
     "Prompt",
     "Request",
@@ -299,6 +303,61 @@ class DrawingModel(Model, Protocol):
         The first completion carries the prompt's ``tokens_in``, the others 0; their ``tokens_out`` add up to what was
         counted. A draw that cannot be read is an error in its place, so that the others are kept. Raises as ``generate``
         does; what is refused as a whole is asked again draw by draw.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineLimits:
+    """What one submission may hold, and what it costs: a share of the price of asking at once."""
+
+    requests: int
+    size: int  # bytes
+    price: float  # 0.5 = half
+
+
+class OfflineState(StrEnum):
+    """Where a submission stands."""
+
+    WAITING = "waiting"  # ask again later
+    ENDED = "ended"  # what was answered can be fetched, be it all or a part
+    REFUSED = "refused"  # as a whole: nothing of it was answered
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineStatus:
+    """How a submission fares; ``words`` are the server's, for people."""
+
+    state: OfflineState
+    words: str = ""
+    done: int | None = None
+    total: int | None = None
+
+
+class OfflineModel(Model, Protocol):
+    """A model that also answers many requests later and for less, as providers' batch services do.
+
+    Who drives it keeps what :meth:`submit` returns, so that a killed process pays for nothing twice. All of these raise as
+    ``generate`` does. Names are texts of at most 64 characters that tell requests apart; marks tell submissions apart.
+    """
+
+    @property
+    def offline(self) -> OfflineLimits: ...
+
+    def offline_line(self, name: str, request: Request) -> bytes:
+        """One request as a submission holds it, its line end included."""
+
+    async def submit(self, lines: Sequence[bytes], mark: str) -> str:
+        """Hand the requests in; the submission's id."""
+
+    async def find(self, mark: str) -> str | None:
+        """Id of the submission that was handed in under a mark, None where there is none."""
+
+    async def status(self, submission: str) -> OfflineStatus: ...
+
+    async def fetch(self, submission: str, requests: Mapping[str, Request]) -> Mapping[str, Completion | ModelError]:
+        """By name, what was answered, and why what was not; a request of which nothing was heard may be missing.
+
+        ``requests``: those at hand, by name, so that no error repeats their texts.
         """
 
 

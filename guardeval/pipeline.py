@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from guardeval.panel import BoundPanel
     from guardeval.task import Rows, Selection, Task
 
-__all__ = ["Plan", "Progress", "Run", "TaskRun", "dry_run", "plan", "run", "run_all", "run_each"]
+__all__ = ["Plan", "Progress", "Run", "TaskRun", "dry_run", "foresee", "plan", "run", "run_all", "run_each", "run_plan"]
 
 
 class Progress(Protocol):
@@ -187,7 +187,7 @@ def run(
             f"guardeval.run takes one model, not {len(parsed.model)}, unless the solver combines them (ensemble, cascade); "
             "call it once a model, or use run_all"
         )
-    return next(_run_plan(resolved, progress))
+    return next(run_plan(resolved, progress))
 
 
 def run_all(settings: Settings, registry: Registry | None = None, progress: Progress | None = None) -> list[Run]:
@@ -201,10 +201,11 @@ def run_each(settings: Settings, registry: Registry | None = None, progress: Pro
 
     ``max_cost`` is the limit of all of them together.
     """
-    yield from _run_plan(plan(settings, registry), progress)
+    yield from run_plan(plan(settings, registry), progress)
 
 
-def _run_plan(resolved: Plan, progress: Progress | None) -> Iterator[Run]:
+def run_plan(resolved: Plan, progress: Progress | None = None) -> Iterator[Run]:
+    """What a plan says, run as :func:`run_each` does."""
     for rows in resolved.rows.values():
         rows.count()  # reads every row: what is wrong with one, of any task, is said before anything is asked
     spent = 0.0
@@ -228,12 +229,17 @@ def dry_run(settings: Settings, registry: Registry | None = None) -> dict[str, E
 
 async def _count(resolved: Plan, party: Party) -> Estimate:
     async with _broker(resolved.settings, dry=True) as broker:
-        bound = party.bind(broker)
-        for task in resolved.selection.tasks:
-            for sample in resolved.rows[task.name]:
-                with contextlib.suppress(ModelError):
-                    await party.solver.solve(Case(sample, task.target, resolved.policies), bound.asker())
+        await foresee(resolved, party, broker)
         return broker.estimate
+
+
+async def foresee(resolved: Plan, party: Party, broker: Broker) -> None:
+    """Ask for every sample what a run asks, of a dry broker: its ``estimate`` and ``unsent`` say what that was."""
+    bound = party.bind(broker)
+    for task in resolved.selection.tasks:
+        for sample in resolved.rows[task.name]:
+            with contextlib.suppress(ModelError):
+                await party.solver.solve(Case(sample, task.target, resolved.policies), bound.asker())
 
 
 def _broker(settings: Settings, dry: bool = False, spent: float = 0.0) -> Broker:

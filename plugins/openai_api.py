@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from guardeval.api_errors import Refusal, error_of, quote, read_refusal
 from guardeval.chat_api import model_names, parse_json, read_answer, read_answers, sendable_messages
-from guardeval.contracts import Completion, Finish, Prompt, Request, Sampling, Traits
+from guardeval.chat_batches import batch_line, batch_status, read_results
+from guardeval.contracts import Completion, Finish, OfflineLimits, OfflineStatus, Prompt, Request, Sampling, Traits
 from guardeval.endpoint import api_key, clean_base_url
 from guardeval.errors import ConfigError, ModelError, ModelUnusable, Transient, did_you_mean, needs_extra
 from guardeval.per_loop import PerLoop
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["OpenAI"]
 
 _HOME = "https://api.openai.com/v1"
+_PATH = "/v1/chat/completions"
+_LISTED = 300  # latest batches that are looked through for one of ours
 _REASONS = re.compile(r"(o\d|gpt-([5-9]|\d\d))(?!.*-chat)")
 
 
@@ -45,6 +48,8 @@ class OpenAI:
     logprobs: bool = True  # whether this model gives token probabilities
     draws: int = 16  # of one question that a request asks for at most (`n`); 1 = a request a draw
     price: tuple[float, float] | None = None  # US dollars per million tokens in, out; None: list price if known
+
+    offline: ClassVar[OfflineLimits] = OfflineLimits(requests=50_000, size=200_000_000, price=0.5)
 
     def __post_init__(self) -> None:
         if self.base_url is not None:
@@ -141,6 +146,76 @@ class OpenAI:
         if self.logprobs and sampling.top_logprobs:
             settings |= {"logprobs": True, "top_logprobs": min(sampling.top_logprobs, 20)}
         return settings
+
+    # ── batches: many requests at half the price, within 24 hours ─────────────────────────────────────────────────
+
+    def offline_line(self, name: str, request: Request) -> bytes:
+        settings = self._settings(request.sampling, request.draw)
+        body = {"model": self.model, "messages": sendable_messages(request.prompt), **settings}
+        return batch_line(name, self._endpoint, body)
+
+    async def submit(self, lines: Sequence[bytes], mark: str) -> str:
+        import openai
+
+        try:
+            file = await self._client.files.create(file=(f"guardeval-{mark}.jsonl", b"".join(lines)), purpose="batch")
+            batch = await self._client.batches.create(
+                input_file_id=file.id,
+                endpoint=cast(Any, self._endpoint),
+                completion_window="24h",
+                metadata={"guardeval": mark},
+            )
+        except openai.OpenAIError as e:
+            raise self._error(e) from e
+        return batch.id
+
+    async def find(self, mark: str) -> str | None:
+        import openai
+
+        try:
+            seen = 0
+            async for batch in self._client.batches.list(limit=100):
+                if (batch.metadata or {}).get("guardeval") == mark:
+                    return batch.id
+                seen += 1
+                if seen >= _LISTED:
+                    break
+        except openai.OpenAIError as e:
+            raise self._error(e) from e
+        return None
+
+    async def status(self, submission: str) -> OfflineStatus:
+        return batch_status(await self._batch(submission))
+
+    async def fetch(self, submission: str, requests: Mapping[str, Request]) -> dict[str, Completion | ModelError]:
+        import openai
+
+        batch = await self._batch(submission)
+        out: dict[str, Completion | ModelError] = {}
+        for field in ("error_file_id", "output_file_id"):  # what was answered after all counts
+            if batch.get(field):
+                try:
+                    data = (await self._client.files.content(batch[field])).content
+                except openai.OpenAIError as e:
+                    raise self._error(e) from e
+                out.update(read_results(data, self._chat, requests, self._key[0]))
+        return out
+
+    @property
+    def _endpoint(self) -> str:
+        return _PATH.removeprefix("/v1") if self._is_azure else _PATH
+
+    async def _batch(self, submission: str) -> dict[str, Any]:
+        import openai
+
+        try:
+            reply = await self._client.batches.with_raw_response.retrieve(submission)
+        except openai.OpenAIError as e:
+            raise self._error(e) from e
+        found = parse_json(reply.http_response.content, f"{self._address}/batches")
+        if not isinstance(found, dict) or "status" not in found:
+            raise Transient(f"{self._address}/batches/{submission} answered no batch")
+        return found
 
     # ── what went wrong ───────────────────────────────────────────────────────────────────────────────────────────
 

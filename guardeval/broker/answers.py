@@ -22,7 +22,7 @@ class Settled:
     """An answer with what it took when it was first asked."""
 
     completion: Completion
-    latency: float  # seconds of the attempt that was answered; of a batch, the batch's
+    latency: float  # seconds of the attempt that was answered; of a batch, the batch's; nan: not measured
     cost: float | None  # US dollars
     attempts: int = 1
 
@@ -61,7 +61,7 @@ def unpack(data: bytes) -> Settled:
         tokens_out,
         Judgement(judgement[0], frozenset(judgement[1]), judgement[2], tuple(judgement[3])) if judgement else None,
     )
-    return Settled(completion, latency, cost)
+    return Settled(completion, float("nan") if latency is None else latency, cost)  # JSON has no nan
 
 
 def _token(row: list[Any]) -> Token:

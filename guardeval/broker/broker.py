@@ -35,7 +35,8 @@ class Broker:
 
     ``cache``: a file, None for no cache. ``max_connections``: instead of what a model's traits say. ``max_cost``: US
     dollars over all models, beyond which :class:`BudgetSpent` is raised. ``dry``: nothing is sent; what is not in the cache
-    is answered with an empty text, and ``estimate`` says what it would have taken.
+    is answered with an empty text, ``estimate`` says what it would have taken; with ``listed``, ``unsent`` holds
+    what would have been sent.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Broker:
         max_connections: int | None = None,
         max_cost: float | None = None,
         dry: bool = False,
+        listed: bool = False,
         retries: Retries | None = None,
     ) -> None:
         if max_connections is not None and max_connections < 1:
@@ -62,6 +64,8 @@ class Broker:
         self._asked: list[tuple[Bound, Request, Waiting]] = []
         self._landed: list[tuple[Flight, Settled]] = []
         self._foreseen: set[bytes] = set()
+        self.unsent: dict[bytes, Request] = {}  # by key, in the order asked
+        self._listed = listed
 
     @property
     def estimate(self) -> Estimate:
@@ -192,6 +196,8 @@ class Broker:
                 self._foreseen.add(key)
                 estimate = flight.lane.estimate
                 estimate.distinct += 1
+                if self._listed:
+                    self.unsent[key] = flight.request
                 estimate.add(estimated_tokens(flight.request), flight.request.sampling.max_tokens, flight.lane.price)
             flight.resolve(_UNSENT, cached=True)
 

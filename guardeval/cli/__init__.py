@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "two or more runs, paired on the samples they share",
     "combine": "finished runs made one: votes, weights, cascades, without asking a model",
     "mine": "the samples that guards disagree on most, as data that --data takes",
+    "traces": "a teacher's reasoning as training rows; check FILE measures it",
     "experiment": "the programme of experiments: list, show, run 20..30",
     "report": "tables of finished runs as text or Markdown, or a page with charts and samples",
     "sample-errors": "misjudged samples of a run, drawn for review",

@@ -46,3 +46,7 @@ def test_a_long_answer_is_kept_small_and_whole(completion):
 def test_bytes_that_are_no_answer_are_refused(data):
     with pytest.raises((ValueError, KeyError, TypeError)):
         unpack(data)
+
+
+def test_a_time_that_was_not_measured_stays_unknown():
+    assert math.isnan(unpack(pack(Settled(Completion("yes"), math.nan, 0.5))).latency)

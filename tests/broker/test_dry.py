@@ -72,3 +72,15 @@ async def test_the_dummy_says_the_negative_of_whatever_it_is_asked():
         ]
         answers = await ask_all(broker, Dummy(text="Decision: harmful"), requests)
         assert {a.text for a in answers} == {"Decision: harmful"}
+
+
+async def test_what_would_be_sent_is_listed_on_request_each_once():
+    model = ScriptedModel([])
+    async with Broker(dry=True, listed=True) as broker:
+        asker = broker.bind(model, "m").asker()
+        for text in ("a", "b", "a"):
+            await asker.generate(a_request(text))
+        assert [r.prompt.text for r in broker.unsent.values()] == ["a", "b"]
+    async with Broker(dry=True) as broker:
+        await broker.bind(model, "m").asker().generate(a_request("a"))
+        assert broker.unsent == {}

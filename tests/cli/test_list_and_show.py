@@ -60,7 +60,7 @@ def test_every_plugin_can_be_shown(cli, kind):
     for name in Registry().entries(kind):
         said = cli("show", name)
         assert said.code == 0
-        assert f"{kind[:-1]} {name} (guardeval.{'plugins' if kind == 'models' else kind}." in said.out
+        assert f"{kind[:-1]} {name} ({Registry().entries(kind)[name].value})" in said.out
 
 
 def test_every_task_group_and_tag_can_be_shown(cli):

@@ -27,6 +27,7 @@ PAGES = (
     "docs/mining.md",
     "docs/training.md",
     "docs/training_dpo.md",
+    "docs/traces.md",
     "docs/review.md",
 )
 LOOPBACK = "http://127.0.0.1:8000/v1"  # the address that stands for a server in the pages

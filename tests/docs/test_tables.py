@@ -19,10 +19,10 @@ from guardeval.cli import COMMANDS
 from guardeval.cli.parser import Parser
 from guardeval.contracts import Traits
 from guardeval.data import Target
+from guardeval.finetuning.recipe import read_recipe, recipe_names
 from guardeval.models import ModelSpec
 from guardeval.pipeline import dry_run
 from guardeval.policies import POLICIES, VERBOSITIES
-from guardeval.finetuning.recipe import read_recipe, recipe_names
 from guardeval.registry import Registry
 from guardeval.settings import Settings
 from guardeval.task import Task, TaskIndex
