@@ -114,7 +114,8 @@ class HF:
 
     @cached_property
     def _adapter(self) -> Path | None:
-        return self._own_adapter if self.adapter is None else find_adapter(self.adapter)
+        adapter = self._own_adapter if self.adapter is None else self.adapter
+        return None if adapter is None else find_adapter(str(adapter))
 
     @property
     def _own_adapter(self) -> Path | None:
@@ -125,7 +126,7 @@ class HF:
         if self.adapter is not None or self.revision is not None:
             given = "adapter" if self.adapter is not None else "revision"
             raise ModelUnusable(f"{folder} is an adapter that names its base model: leave -M {given}= out")
-        return find_adapter(str(folder))
+        return folder
 
     @cached_property
     def _notices(self) -> tuple[str, ...]:

@@ -71,8 +71,8 @@ def base_of_adapter(folder: Path) -> Source:
     path = folder / _ADAPTER[0]
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        name, revision = str(said["base_model_name_or_path"] or ""), said.get("revision")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        name, revision = str(said.get("base_model_name_or_path") or ""), said.get("revision")
+    except (OSError, ValueError, AttributeError) as e:
         raise ModelUnusable(f"{path}: cannot be read as PEFT's settings of an adapter: {type(e).__name__}: {e}") from e
     beside = folder / name
     if not name:

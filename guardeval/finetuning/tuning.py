@@ -301,6 +301,8 @@ def quieted() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module="(trl|peft|transformers|accelerate|torch).*")
+            warnings.filterwarnings("ignore", message="mtime may not be reliable")  # checkpoints are numbered
+            warnings.filterwarnings("ignore", message="Could not find a config file in")  # base is a folder
             yield
     finally:
         chatty.setLevel(before)

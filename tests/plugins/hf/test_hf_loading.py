@@ -50,10 +50,24 @@ async def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
         await HF(str(tmp_path), device="cpu").start()
 
 
-async def test_an_adapter_is_no_model(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(ModelUnusable, match="is an adapter, not a model: --model hf/BASE -M adapter="):
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("{}", "names no base model: --model hf/BASE -M adapter="),
+        ("[]", "cannot be read as PEFT's settings"),
+        ('{"base_model_name_or_path": "./gone"}', r"is an adapter of \./gone: hf/\./gone: there is no such folder"),
+    ],
+)
+async def test_an_adapter_that_leads_to_no_base_is_told(tmp_path: Path, settings: str, said: str) -> None:
+    (tmp_path / "adapter_config.json").write_text(settings)
+    with pytest.raises(ModelUnusable, match=said):
         await HF(str(tmp_path), device="cpu").start()
+
+
+async def test_an_adapters_folder_brings_its_own_base_and_no_other_is_named_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "./gone"}')
+    with pytest.raises(ModelUnusable, match="names its base model: leave -M revision= out"):
+        await HF(str(tmp_path), revision="main", device="cpu").start()
 
 
 async def test_weights_that_can_run_code_are_not_loaded(a_copy: Path) -> None:
