@@ -237,7 +237,8 @@ def _about(resolved: Plan, done: TaskRun) -> dict[str, Any]:
 
     task, (party,) = done.task, resolved.parties
     options = configuration(party.solver)
-    stained = {*_contaminated(Path(party.seats[0].spec.name)), *(() if task.training else (task.name,))}
+    seen = party.seats[0].seen  # what a teacher of one's own was made from, its traces hand down
+    stained = {*(seen.tasks if seen else ()), *(() if task.training else (task.name,))}
     return {
         "task": task.name,
         "source": data_text({"kind": done.rows.kind, **done.rows.identity}),
@@ -250,16 +251,3 @@ def _about(resolved: Plan, done: TaskRun) -> dict[str, Any]:
         "kind": "trace",
         **({"contaminated_with": sorted(stained)} if stained else {}),
     }
-
-
-def _contaminated(teacher: Path) -> set[str]:
-    """Test tasks that a teacher of one's own, or its parent, was trained on, by its card: its traces hand them down."""
-    from guardeval.models import MODEL_FILE, read_model_folder
-
-    if not (teacher.expanduser() / MODEL_FILE).is_file():
-        return set()
-    card = read_model_folder(teacher.expanduser())
-    data = card.get("data")
-    sources = data.get("sources") if isinstance(data, Mapping) else None
-    said = [data, card.get("parent"), *(sources or ())]
-    return {str(task) for s in said if isinstance(s, Mapping) for task in s.get("contaminated_with") or ()}

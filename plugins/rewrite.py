@@ -34,24 +34,31 @@ _FRAMES = (
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Frames (a scene, a persona, a hypothetical case) round the text of the sample, two an answer.
+    """Frames (a scene, a persona, a hypothetical case) round the text of the sample, ``variants`` of them an answer.
 
     Takes requests of ``guardeval synthesize`` for the kind ``role_play``; asked to judge, it gives no verdict.
     """
 
+    variants: int = 2
+
     traits: ClassVar[Traits] = Traits(batch=256, instant=True, timed=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.variants <= len(_FRAMES):
+            raise ValueError(f"variants={self.variants}: 1 to {len(_FRAMES)} are possible")
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """The frames decide."""
-        return {"backend": "rewrite", "frames": hashlib.sha256("\n".join(_FRAMES).encode()).hexdigest()}
+        frames = hashlib.sha256("\n".join(_FRAMES).encode()).hexdigest()
+        return {"backend": "rewrite", "variants": self.variants, "frames": frames}
 
     def generate_batch(self, requests: Sequence[Request]) -> list[Completion]:
-        """Two JSON lines a request; other draws get other frames until all have been used."""
-        return [Completion("\n".join(json.dumps({"request": text}) for text in _framed(request))) for request in requests]
+        """A JSON line a variant; other draws get other frames until all have been used."""
+        return [Completion("\n".join(json.dumps({"request": text}) for text in self._framed(r))) for r in requests]
 
-
-def _framed(request: Request) -> list[str]:
-    text = " ".join(request.case.sample.prompt.split())
-    first = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big") + 2 * request.draw
-    return [_FRAMES[(first + i) % len(_FRAMES)].replace("{text}", text) for i in range(2)]
+    def _framed(self, request: Request) -> list[str]:
+        text = " ".join(request.case.sample.prompt.split())
+        first = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+        first += self.variants * request.draw
+        return [_FRAMES[(first + i) % len(_FRAMES)].replace("{text}", text) for i in range(self.variants)]

@@ -70,7 +70,7 @@ def experiment_lines() -> list[str]:
     from guardeval.programme.catalogue import catalogue
 
     rows = [(str(e.number), f"phase {e.phase}", e.title) for e in catalogue().values()]
-    return [*aligned(rows), "", "31 to 40 and 45 of the plan (data, fine-tuning, inference) are not part of this version"]
+    return aligned(rows)
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ def _rows(found: Sequence[Findings]) -> Iterator[Row]:
     yield ("1", "explanations judged better", "", "missing: people judge them with `guardeval review`")
     yield ("2", "accuracy 75-80 % on WildGuard", *_reached(_best(found, (1, 2)), *_TIER_2))
     yield ("2", "F1 of every policy above 70 %", *_policies(found))
-    yield ("3", "under 100 ms a query at more than 70 % accuracy", "", "missing: experiment 45 is not part of this version")
+    yield ("3", "under 100 ms a query at more than 70 % accuracy", *_fast(found))
     yield ("3", "three more benchmarks without retraining", *_benchmarks(found))
     yield ("3", f"more than {100 * _COHERENT:g} % of explanations coherent to people", *_coherent(found))
 
@@ -96,6 +96,18 @@ def _policies(found: Sequence[Findings]) -> tuple[str, str]:
     if NOT_DECIDED in said.values():
         return counts, NOT_DECIDED
     return counts, "met by the policies that have known positives" if "yes" in said.values() else "n/a"
+
+
+def _fast(found: Sequence[Findings]) -> tuple[str, str]:
+    """Of experiment 45: the configurations of the first table that its bench gives, decided by the intervals of both."""
+    tables = [t for one in found if one.experiment == 45 for t in one.tables if t.columns[-1:] == ("p95 line",)]
+    if not tables:
+        return "", "missing: run experiment 45 into this folder"
+    inside = [row for row in tables[0].rows if row[-1] == "inside"]
+    if inside:
+        return f"{inside[0][0]}, {inside[0][1]} at once", "met"
+    undecided = any(row[-1].startswith(NOT_DECIDED) for row in tables[0].rows)
+    return f"{len(tables[0].rows)} configurations", NOT_DECIDED if undecided else "not met"
 
 
 def _benchmarks(found: Sequence[Findings]) -> tuple[str, str]:

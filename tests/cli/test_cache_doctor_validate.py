@@ -207,7 +207,7 @@ def test_what_is_not_installed_is_said_with_the_command_that_installs_it(shell, 
         "run --task wildguard --data sample --model openai/gpt-4o": "openai",
         "run --task wildguard --data sample --model ollama/x": "ollama",
         "run --task wildguard --data sample --model hf/x": "hf",
-        "train linear --data pool.jsonl --out m -T sources=x": "train",
+        "train linear --data pool.jsonl --out m -T sources=x": "linear",
     }
     works = ["run --task wildguard --data sample -q", "list tasks", "validate", "models list", "show hf", "cache info"]
     lines = [f"guardeval {c} >out.txt 2>err.txt; echo $? $(cat err.txt)" for c in [*wanted, *works]]

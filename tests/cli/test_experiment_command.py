@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 
-def test_list_names_every_experiment_and_what_is_left_for_later(cli):
+def test_list_names_every_experiment(cli):
     done = cli("experiment", "list")
     assert done.code == 0
     assert "25  phase 1  self-consistency" in done.out
-    assert "not part of this version" in done.out
+    assert "36  phase 4  R-SFT" in done.out
     assert cli("list", "experiments").out == done.out
 
 
@@ -47,7 +47,7 @@ def test_something_missing_is_exit_code_3(cli):
     [
         (["rnu", "20"], "did you mean 'run'"),
         (["run"], "which? a number"),
-        (["run", "36"], "not part of this version"),
+        (["run", "46"], "unknown experiment"),
         (["run", "20", "--limit", "0"], "a whole number from 1"),
         (["run", "20", "--max_cost", "no"], "an amount of US dollars"),
         (["run", "20", "--model_set", "olama"], "did you mean 'ollama'"),

@@ -31,9 +31,6 @@ PAGES = (
     "docs/optimizing.md",
     "docs/training.md",
     "docs/training_dpo.md",
-    "docs/training.md",
-    "docs/training_dpo.md",
-    "docs/traces.md",
     "docs/review.md",
     "docs/bench.md",
 )

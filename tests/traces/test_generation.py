@@ -161,10 +161,9 @@ def test_a_teacher_of_ones_own_hands_its_contamination_down(tmp_path, traces, ro
     folder = tmp_path / "teacher"
     folder.mkdir()
     sources = [{"task": "wildguard", "kind": "trace", "contaminated_with": ["wildguard"], "rows": 3}]
-    options = {"base_url": server.url, "logprobs": False}
-    card = {"backend": "openai", "options": options, "data": {"sources": sources}}
+    card = {"backend": "openai", "options": {"logprobs": False}, "data": {"sources": sources}}
     (folder / "guardeval-model.yaml").write_text(json.dumps(card))
-    done = traces("--data", rows(*PLAIN), "--model", "./teacher")
+    done = traces("--data", rows(*PLAIN), "--model", "./teacher", "-M", f"base_url={server.url}")
     assert done.code == 0, done.err
     assert all(t.about["contaminated_with"] == ["wildguard"] for t in read_training_file(tmp_path / "traces.json"))
 
