@@ -7,10 +7,12 @@ from shlex import quote
 from typing import Any
 
 from guardeval.errors import ConfigError
+from guardeval.programme.by_hand_training import model_folder, training_lines
 from guardeval.programme.catalogue import catalogue
 from guardeval.programme.data_choice import DataChoice
 from guardeval.programme.definitions import Arm, Experiment, Reference
 from guardeval.programme.model_sets import ModelSet, Role
+from guardeval.programme.references import model_number
 
 __all__ = ["commands"]
 
@@ -31,6 +33,7 @@ def commands(experiment: Experiment, models: ModelSet, data: DataChoice, tasks: 
 
 
 def _lines(experiment: Experiment, models: ModelSet, data: DataChoice, task: str, first: str) -> Iterator[str]:
+    yield from training_lines(experiment, models, data, first)
     names = [a.name for a in experiment.run] + [c.name for c in experiment.combine]
     own = [Reference(experiment.number, name) for name in names]
     for reference in [*own, *experiment.references()]:
@@ -53,8 +56,9 @@ def _lines(experiment: Experiment, models: ModelSet, data: DataChoice, task: str
     if experiment.ablation:
         others = " ".join(_folder(r, task) for r in experiment.ablation.without.values())
         yield f"guardeval compare {_folder(experiment.ablation.full, task)} {others}"
+    parts = {*(f.name for f in experiment.fit), *(experiment.on_hard.systems if experiment.on_hard else ())}  # of a run
     for expected in experiment.expected:
-        if expected.against is not None and not any(f.name in (expected.of.arm, expected.against.arm) for f in experiment.fit):
+        if expected.against is not None and not parts & {expected.of.arm, expected.against.arm}:
             yield f"guardeval compare {_folder(expected.against, task)} {_folder(expected.of, task)}"
 
 
@@ -63,13 +67,31 @@ def _making(reference: Reference, models: ModelSet, data: DataChoice, task: str,
     arm, combination = experiment.arm(reference.arm), experiment.combination(reference.arm)
     if arm is not None:
         for role in [reference.role] if reference.role else arm.models:
-            yield _run(reference, arm, models.role(role, task), data.of(task, first), task)
+            yield from _trained(role, models, data, first)
+            yield _run(reference, arm, _role(role, models, task), data.of(task, first), task)
     elif combination is not None:
         for member in combination.members:
             yield from _making(member, models, data, task, first)
         options = "".join(f" -S {quote(f'{k}={v}')}" for k, v in combination.solver_args.items())
         members = " ".join(_folder(m, task) for m in combination.members)
         yield f"guardeval combine {members}{options} -o {_PLACE}/{reference.experiment}/{reference.arm}/{task}"
+
+
+def _place(role: str) -> str:
+    """``model:36`` as a folder's name."""
+    return role.replace(":", "")
+
+
+def _role(name: str, models: ModelSet, task: str) -> Role:
+    number = model_number(name)
+    return models.role(name, task) if number is None else Role(name, model_folder(number))
+
+
+def _trained(name: str, models: ModelSet, data: DataChoice, first: str) -> Iterator[str]:
+    """The commands that train the model behind ``model:36``."""
+    number = model_number(name)
+    if number is not None:
+        yield from training_lines(catalogue()[number], models, data, first)
 
 
 def _choosing(experiment: Experiment, models: ModelSet, data: DataChoice, task: str, first: str) -> Iterator[str]:
@@ -90,7 +112,7 @@ def _run(reference: Reference, arm: Arm, role: Role, data: str, task: str, where
     solver, args = (
         (arm.solver, {**arm.solver_args, **role.solver_args}) if role.solver is None else (role.solver, role.solver_args)
     )
-    where = where or f"{_PLACE}/{reference.experiment}/{arm.name}/{role.role}/{task}"
+    where = where or f"{_PLACE}/{reference.experiment}/{arm.name}/{_place(role.role)}/{task}"
     words = [f"guardeval run --task {task} --data {quote(data)} --solver {solver}", *_options("-S", args)]
     words += [f"--policies {arm.policies}"] if arm.policies != "minimal" else []
     words += [f"--model {quote(role.name)}", *_options("-M", role.args), f"-o {where}"]
@@ -108,5 +130,5 @@ def _folder(reference: Reference, task: str) -> str:
     base = f"{_PLACE}/{reference.experiment}/{reference.arm}"
     if arm is None:
         return f"{base}/{task}/*/"
-    roles = [reference.role] if reference.role else arm.models
+    roles = [_place(role) for role in ([reference.role] if reference.role else arm.models)]
     return " ".join(f"{base}/{role}/{task}/*/" for role in roles)

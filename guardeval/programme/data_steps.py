@@ -46,6 +46,7 @@ def _traces(bench: Workbench, number: int) -> tuple[Path, Any]:
         "task": [wanted.task],
         "model": {"name": teacher.name, "args": dict(teacher.args)},
         "data": _data(bench, wanted.task),
+        "policies": bench.policies,
         "seed": bench.seed,
         "output_path": str(bench.folder / "runs"),
         **bench.asking,
@@ -107,6 +108,7 @@ def _synthetic(bench: Workbench, number: int) -> tuple[Path, Any]:
         model=ModelSpec(generator.name, generator.args),
         verifier=(_asked(bench, "verifier", wanted.task),),
         seed=bench.seed,
+        policies=bench.policies,
         against=_against(bench, number),
         **{"n": n, **{k: v for k, v in bench.asking.items() if v is not None}, **_options(bench.model_set.synthesis)},
     )

@@ -14,7 +14,20 @@ from guardeval.yaml_files import Spec, load_yaml
 __all__ = ["ModelSet", "Option", "Role", "load_model_set", "model_set_names"]
 
 FOLDER = Path(__file__).parent / "model_sets"
-_KEYS = ("set", "title", "about", "stand_ins", "help", "options", "tasks", "by_task", "roles", "training", "synthesis")
+_KEYS = (
+    "set",
+    "title",
+    "about",
+    "stand_ins",
+    "help",
+    "options",
+    "tasks",
+    "by_task",
+    "roles",
+    "training",
+    "synthesis",
+    "policies",
+)
 _ROLE_KEYS = ("name", "args", "solver", "solver_args", "label")
 
 
@@ -46,7 +59,8 @@ class ModelSet:
     """``options`` are filled in from ``-D`` when the set is loaded, ``by_task`` words when a task is known.
 
     ``training``: trainer → options that this set's students are trained with, over those of an experiment; a student's own
-    ``args`` over both. ``synthesis``: options of ``guardeval synthesize``.
+    ``args`` over both. ``synthesis``: options of ``guardeval synthesize``. ``policies``: a folder
+    of policy texts in place of the minimal ones.
 
     ``stand_ins``: these are not the models that the plan names, and every report says so.
     """
@@ -62,6 +76,7 @@ class ModelSet:
     roles: Mapping[str, Role]
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     synthesis: Mapping[str, Any] = field(default_factory=dict)
+    policies: str = ""
     missing: str = ""  # an option that was not given: nothing of the set can be run
 
     def role(self, name: str, task: str) -> Role:
@@ -87,7 +102,8 @@ class ModelSet:
             for n, r in self.roles.items()
         }
         found = {"set": self.name, "roles": roles, "options": dict(self.options)}
-        made = {"training": {k: dict(v) for k, v in self.training.items()}, "synthesis": dict(self.synthesis)}
+        made: dict[str, Any] = {"training": {k: dict(v) for k, v in self.training.items()}, "synthesis": dict(self.synthesis)}
+        made["policies"] = Path(self.policies).name
         return {**found, **{k: v for k, v in made.items() if v}}
 
 
@@ -136,6 +152,7 @@ def _read(path: Path, given: Mapping[str, str]) -> ModelSet:
         roles=_roles(spec.spec("roles")),
         training={str(t): dict(spec.spec("training").spec(t).values) for t in spec.spec("training").values},
         synthesis=dict(spec.spec("synthesis").values),
+        policies=str(path.parent / own) if (own := spec.text("policies")) else "",
         missing=missing,
     )
 

@@ -39,7 +39,7 @@ def trained_folder(bench: Workbench, number_: int) -> Path:
     if wanted is None:
         raise Missing(f"experiment {number_} trains nothing")
     data, _ = prepared_file(bench, wanted.data)
-    options = {**wanted.options, "seed": bench.seed, "name": wanted.name}
+    options = {**wanted.options, "seed": bench.seed, "name": wanted.name, "policies": bench.policies}
     if wanted.parent is not None:
         base, own = str(trained_folder(bench, wanted.parent)), {}
     else:
@@ -239,7 +239,14 @@ def _distilled(bench: Workbench, teacher: Path, number_: int) -> Path:
     student = bench.model_set.role("student_small", bench.first_task)
     name = f"{teacher.name}-distilled"
     own = {**bench.model_set.training.get("distill", {}), **dict(student.args)}
-    options = {"model": student.name, "teacher": str(teacher), "name": name, "seed": bench.seed, **own}
+    options = {
+        "model": student.name,
+        "teacher": str(teacher),
+        "name": name,
+        "seed": bench.seed,
+        "policies": bench.policies,
+        **own,
+    }
 
     def make(path: Path) -> Mapping[str, Any]:
         from guardeval.training_rows import read_training_file
@@ -261,6 +268,7 @@ def _timed(bench: Workbench, found: Findings, folders: Mapping[str, Path], task:
         task=task,
         data=bench.data.of(task, bench.first_task),
         solver="multistep",
+        policies=bench.policies,
         n=min(50, bench.limit or 50),
         accuracy_floor=least,
         limit_ms=limit_ms,

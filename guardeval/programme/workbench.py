@@ -107,9 +107,15 @@ class Workbench:
 
     # ---- plain runs ----
 
+    @property
+    def policies(self) -> str:
+        """What this set's models are asked with where an experiment says nothing else."""
+        return self.model_set.policies or "minimal"
+
     def order(self, arm: Arm, role: str, task: str) -> Order:
         """What would be run. Raises :class:`Missing`."""
         data = self.data.of(task, self.first_task)
+        arm = replace(arm, policies=self.policies) if arm.policies == "minimal" else arm
         more = {**self.asking, "output_path": str(self.folder / "runs"), "limit": self.limit, "seed": self.seed}
         try:
             return order_of(arm, self.role(role, task), task, data, self.registry, **more)
@@ -267,5 +273,5 @@ class Workbench:
 def _asked(order: Order) -> str:
     """How it was asked: ``multistep skip=intent``, ``multistep, medium policies``."""
     options = " ".join(f"{k}={v}" for k, v in order.solver_args.items())
-    policies = f", {order.policies} policies" if order.policies != "minimal" else ""
+    policies = f", {Path(order.policies).name} policies" if order.policies != "minimal" else ""
     return f"{order.solver}{' ' + options if options else ''}{policies}"
