@@ -84,7 +84,7 @@ def check_step(experiment: Experiment, bench: Workbench, found: Findings) -> Non
 
     assert experiment.check_traces is not None  # noqa: S101  # the caller looked
     path, _ = _traces(bench, experiment.check_traces.of)
-    quality = check_traces(path)
+    quality = check_traces(path, policies=bench.policies)
     found.tables += quality_tables(quality)
     for notice in quality.notices:
         found.note(notice)
