@@ -6,12 +6,11 @@ What is taken from a card, and where the user asks otherwise than it was trained
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from guardeval.card_options import inside, solver_of_card
+from guardeval.card_options import policies_of_card, solver_of_card
 from guardeval.contracts import Solver
 from guardeval.models import FoundModel, ModelSpec, find_model
 from guardeval.panel import is_combining
@@ -101,7 +100,7 @@ def _trained_for(found: FoundModel, registry: Registry) -> str:
 
 def _policies(settings: Settings, found: Sequence[FoundModel], remarks: Sequence[list[str]]) -> str:
     """The user's, else those that all models were trained with that say any."""
-    trained = [None if f.folder is None else _of_card(f.folder, f.card) for f in found]
+    trained = [None if f.folder is None else policies_of_card(f.folder, f.card) for f in found]
     names = [spec.name for spec in settings.model]
     said = {t for t in trained if t is not None}
     chosen = settings.policies or (said.pop() if len(said) == 1 else DEFAULT_POLICIES)
@@ -112,13 +111,6 @@ def _policies(settings: Settings, found: Sequence[FoundModel], remarks: Sequence
         elif own is not None and settings.policies is None and own != DEFAULT_POLICIES:
             remarks[i].append(f"{name}: asked about policies {_shown(own)}, as its card says; --policies names others")
     return chosen
-
-
-def _of_card(folder: Path, card: Mapping[str, Any]) -> str | None:
-    value = card.get("policies")
-    if value is None or value in VERBOSITIES:
-        return value
-    return str(inside(folder, str(value), "policies"))
 
 
 def _same_place(policies: str) -> str:

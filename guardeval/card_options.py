@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.errors import ConfigError
+from guardeval.policies import VERBOSITIES
 
-__all__ = ["backend_of_card", "inside", "options_of_card", "solver_of_card"]
+__all__ = ["backend_of_card", "inside", "options_of_card", "policies_of_card", "solver_of_card"]
 
 _ONLY_USER = ("trust_remote_code", "base_url", "api_key_env")
 _CLASS = re.compile(r"\s*[\w.]+:[\w.]+\s*")
@@ -94,6 +95,15 @@ def _with_paths(folder: Path, options: Mapping[str, Any], paths: tuple[str, ...]
         elif value is not None:
             raise ConfigError(f"{folder}: its card: {what} {name} is {value!r}; a path inside the folder is wanted")
     return out
+
+
+def policies_of_card(folder: Path, card: Mapping[str, Any]) -> str | None:
+    """The policies that the model was trained with: a verbosity, or a folder in the model folder by its absolute path; None
+    where the card names none. Raises :class:`ConfigError` for a place outside."""
+    value = card.get("policies")
+    if value is None or value in VERBOSITIES:
+        return value
+    return str(inside(folder, str(value), "policies"))
 
 
 def inside(folder: Path, value: str, what: str) -> Path:

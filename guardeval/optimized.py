@@ -6,17 +6,20 @@ Weights, tokenizer and exposure pass from a model to what is made of it, and so 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guardeval.card_options import policies_of_card
 from guardeval.causal.source import Source, digest, find, find_adapter
 from guardeval.errors import ConfigError, ModelUnusable
 from guardeval.exposure import Exposure
 from guardeval.model_folder import ModelCard, exposure_of, parent_of, write_model_folder
 from guardeval.models import MODEL_FILE, read_model_folder
+from guardeval.policies import VERBOSITIES
 from guardeval.registry import Registry, changed_options
 
 if TYPE_CHECKING:
@@ -171,6 +174,7 @@ def write_optimized(
 ) -> Path:
     """The card of a model made of ``original``, unchecked so far; returns ``out``."""
     name = Registry().name_of("optimizers", type(optimizer))
+    _keep_policies(original, out)
     said, given = original.card, changed_options(optimizer)
     kept = {k: v for k, v in (said.get("options") or {}).items() if k in _ANSWERING}
     inherited: dict[str, Any] = {k: tuple(v) if k == "targets" else v for k in _KEPT if (v := said.get(k))}
@@ -188,6 +192,16 @@ def write_optimized(
         **inherited,
     )
     return write_model_folder(out, card, original.exposure, weights)
+
+
+def _keep_policies(original: Original, out: Path) -> None:
+    """Policy texts of its own travel with a model, under the name that its card gives them."""
+    named = original.card.get("policies")
+    where = policies_of_card(original.folder, original.card)
+    if where is not None and where not in VERBOSITIES:
+        (out / str(named)).mkdir(parents=True, exist_ok=True)
+        for text in sorted(Path(where).glob("*.txt")):
+            shutil.copyfile(text, out / str(named) / text.name)
 
 
 def _base_name(original: Original) -> str | None:

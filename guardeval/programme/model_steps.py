@@ -263,12 +263,17 @@ def _timed(bench: Workbench, found: Findings, folders: Mapping[str, Path], task:
     from guardeval.benchmarking import bench as measure
     from guardeval.report.bench_tables import bench_tables
 
+    card = read_model_folder(next(iter(folders.values())))
     settings = BenchSettings(
         model=tuple(ModelSpec(str(path)) for path in folders.values()),
         task=task,
         data=bench.data.of(task, bench.first_task),
-        solver="multistep",
+        solver=str(card.get("solver") or "multistep"),
+        solver_args=dict(card.get("solver_args") or {}),
         policies=bench.policies,
+        concurrency=(1, 4),
+        batch=(1, 16),
+        lengths=(128, 512),
         n=min(50, bench.limit or 50),
         accuracy_floor=least,
         limit_ms=limit_ms,
