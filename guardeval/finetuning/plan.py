@@ -17,10 +17,14 @@ __all__ = ["plan"]
 
 def plan(method: Method, rows: TrainingFile | RowCount, training: Training | None = None) -> dict[str, Any]:
     """As ``--dry_run`` prints it. Tokens are counted where the tokenizer is at hand, else each row counts as ``max_length``."""
+    from guardeval.finetuning.tuning import quieted
+
     training = training or Training()
     held = "" if isinstance(rows, RowCount) else f"{len(rows.of(Split.VALIDATION)):,} rows"
+    with quieted():
+        outlined = outline(method, _lengths(method, rows, training), training)
     return {
-        **outline(method, _lengths(method, rows, training), training),
+        **outlined,
         **({"validation": held} if held else {}),
         "learning rate": f"{method.lr:g}, {method.scheduler}, {method.warmup_steps} steps of warm-up",
         "asked as": f"{method.solver}, policies {method.policies}",
