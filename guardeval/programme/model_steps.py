@@ -23,6 +23,7 @@ from guardeval.programme.measuring import cell
 from guardeval.programme.model_sets import Role
 from guardeval.programme.workbench import Missing, Workbench
 from guardeval.report.tables import Table, amount, number
+from guardeval.stats import Estimate
 
 if TYPE_CHECKING:
     from guardeval.programme.held import Held
@@ -118,7 +119,7 @@ def evaluate_step(experiment: Experiment, bench: Workbench, found: Findings, tas
     """The best by its validation score, then everything about it; samples for people to judge its reasoning."""
     wanted = experiment.evaluate
     assert wanted is not None  # noqa: S101  # the caller looked
-    scores: list[tuple[float, Reference, Held]] = []
+    scores: list[tuple[Estimate, Reference, Held]] = []
     for reference in wanted.candidates:
         try:
             held = bench.held(reference, task)
@@ -127,9 +128,12 @@ def evaluate_step(experiment: Experiment, bench: Workbench, found: Findings, tas
             found.lack(str(e))
     if not scores:
         raise Missing(f"{task}: no trained model to evaluate")
-    best = max(range(len(scores)), key=lambda i: (-math.inf if math.isnan(scores[i][0]) else scores[i][0], -i))
+    scored = [i for i, (f1, _, _) in enumerate(scores) if not math.isnan(f1.value)]
+    if not scored:
+        raise Missing(f"{task}: no trained model has an F1 on validation rows, so none can be chosen")
+    best = max(scored, key=lambda i: (scores[i][0].value, -i))
     rows = tuple(
-        (f"{reference}: {held.name}", number(f1), cell(held, "accuracy"), cell(held, "f1"), "the best" if i == best else "")
+        (f"{reference}: {held.name}", _interval(f1), cell(held, "accuracy"), cell(held, "f1"), "the best" if i == best else "")
         for i, (f1, reference, held) in enumerate(scores)
     )
     columns = ("system", "F1, validation rows", f"accuracy, {task}", f"F1, {task}", "")
@@ -141,11 +145,17 @@ def evaluate_step(experiment: Experiment, bench: Workbench, found: Findings, tas
     _for_review(found, held, wanted.n)
 
 
-def _validation_f1(bench: Workbench, number_: int) -> float:
-    metrics = read_model_folder(trained_folder(bench, number_)).get("metrics") or {}
-    value = (metrics.get("validation") or metrics).get("f1")
-    value = value[0] if isinstance(value, list) and value else value
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+def _validation_f1(bench: Workbench, number_: int) -> Estimate:
+    """F1 on the validation rows, as the card states it; of several targets the first."""
+    validation = (read_model_folder(trained_folder(bench, number_)).get("metrics") or {}).get("validation") or {}
+    found = [v["f1"] for v in validation.values() if isinstance(v, dict) and "f1" in v]
+    scores: Mapping[str, Any] = found[0] if found else {}
+    value, low, high = (math.nan if scores.get(k) is None else float(scores[k]) for k in ("value", "low", "high"))
+    return Estimate(value, low, high, int(scores.get("n") or 0))
+
+
+def _interval(one: Estimate) -> str:
+    return f"{number(one.value)} [{number(one.low)}, {number(one.high)}] n={one.n}" if one.n else "n/a"
 
 
 def _policies(held: Held) -> Table:

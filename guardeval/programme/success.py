@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from guardeval.programme.catalogue import catalogue
 from guardeval.programme.findings import Findings
 from guardeval.programme.measuring import HOME
 from guardeval.programme.verdicts import BASELINE_ACCURACY, NOT_DECIDED, Measured, word
@@ -50,7 +51,7 @@ def _rows(found: Sequence[Findings]) -> Iterator[Row]:
     )
     yield ("1", "the top 20 % hard samples identified", *_mined(found))
     yield ("1", "explanations judged better", "", "missing: people judge them with `guardeval review`")
-    yield ("2", "accuracy 75-80 % on WildGuard", *_reached(_best(found, (1, 2)), *_TIER_2))
+    yield ("2", "accuracy 75-80 % on WildGuard", *_reached(_best(found, (1, 2, 4)), *_TIER_2))
     yield ("2", "F1 of every policy above 70 %", *_policies(found))
     yield ("3", "under 100 ms a query at more than 70 % accuracy", *_fast(found))
     yield ("3", "three more benchmarks without retraining", *_benchmarks(found))
@@ -64,9 +65,15 @@ def _best(found: Sequence[Findings], phases: Sequence[int]) -> Measured | None:
         for f in found
         for m in f.measured
         if f.phase in phases and m.metric == "accuracy" and m.task == HOME and not m.is_difference and f.experiment != 28
-        and not math.isnan(m.value)
+        and m.system.partition(":")[0] not in _parts(f.experiment) and not math.isnan(m.value)
     ]  # fmt: skip
     return max(rows, key=lambda m: m.value) if rows else None
+
+
+def _parts(experiment: int) -> frozenset[str]:
+    """Names of systems that are measured on the hard samples alone."""
+    known = catalogue().get(experiment)
+    return frozenset(known.on_hard.systems) if known is not None and known.on_hard is not None else frozenset()
 
 
 def _reached(best: Measured | None, low: float, high: float | None) -> tuple[str, str]:
