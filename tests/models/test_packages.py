@@ -96,7 +96,7 @@ def test_another_environment_installs_the_wheel_and_uses_it_by_name(wheel, desk)
         "-o",
         "out",
     )
-    run = done(python, "-m", "guardeval", "run", "--model", "my-guard.v2", *words)
+    run = " ".join(done(python, "-m", "guardeval", "run", "--model", "my-guard.v2", *words).split())  # whatever the width
     assert "marked: contaminated" in run and "has seen 20 of 40 prompts" in run and "mind <the> gap" in run
     assert "my-guard.v2" in done(python, "-m", "guardeval", "models", "list")
     assert "40 prompts" in done(python, "-m", "guardeval", "models", "show", "my-guard.v2")
