@@ -152,6 +152,8 @@ def _check(
         raise ConfigError("--reviews needs --rule label_audit: it is that list that is reviewed")
     if file_format(out) not in ("json", "jsonl"):
         raise ConfigError(f"{out}: a file of mined rows ends in .json or .jsonl (also .gz)")
+    if pairs is not None and file_format(Path(pairs)) not in ("json", "jsonl"):
+        raise ConfigError(f"--pairs {pairs}: a file of pairs ends in .json or .jsonl (also .gz)")
 
 
 def _open(folders: Sequence[Path | str], task: str | None, members: Sequence[str] | None) -> Source:
@@ -306,12 +308,16 @@ def _write_apart(out: Path, source: Source, apart: Ranking) -> Path | None:
 
 
 def _write_pairs(path: Path, source: Source, ranking: Ranking, k: int, rule: str, seed: int) -> int:
-    """A line a mined sample that has both: prompt, right and wrong answer, α over all of them."""
+    """A row for each mined sample that has both: prompt, right and wrong answer, α over all of them; a list or lines by name."""
     weights = [wrong - right for _, _, right, wrong in _paired(source, ranking, k, rule, seed)]
     span = (float(min(weights, default=0)), float(max(weights, default=0)))
+    as_list = file_format(path) == "json"
     with writing(path) as f:
-        for found, pair, right, wrong in _paired(source, ranking, k, rule, seed):
-            f.write(orjson.dumps(_pair_row(found, source, pair, right, wrong, span)) + b"\n")
+        f.write(b"[\n" if as_list else b"")
+        for i, (found, pair, right, wrong) in enumerate(_paired(source, ranking, k, rule, seed)):
+            f.write((b",\n" if i else b"") if as_list else b"")
+            f.write(orjson.dumps(_pair_row(found, source, pair, right, wrong, span)) + (b"" if as_list else b"\n"))
+        f.write(b"\n]\n" if as_list else b"")
     return len(weights)
 
 
