@@ -45,6 +45,7 @@ class Measured:
 
     name: str
     notices: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # what the model's card says of it, and of how it is asked
     left_out: tuple[str, ...] = ()  # what is not measured, and why
     classifies: bool = False
     local: bool = True
@@ -99,7 +100,7 @@ def bench(
     samples = _samples(resolved, settings)
     question = Question(resolved.parties[0].solver, resolved.selection.tasks[0].target, resolved.policies, settings.max_tokens)
     names = run_names([party.config() for party in resolved.parties])
-    models = [Measured(name) for name in names]
+    models = [Measured(name, remarks=party.remarks) for name, party in zip(names, resolved.parties, strict=True)]
     status = _rounds(models, _Desk(settings, samples, question, registry, clock), say)
     rows = resolved.rows[resolved.selection.tasks[0].name]
     notice = getattr(rows, "notice", None)
@@ -211,7 +212,7 @@ class _Visit:
     def _note(self, model: Any, bound: Bound) -> None:
         told = self.measured
         told.local = hasattr(type(model), "generate_batch")
-        told.classifies, told.notices = bound.traits.classifies, bound.traits.notices
+        told.classifies, told.notices = bound.traits.classifies, tuple(dict.fromkeys((*bound.traits.notices, *told.remarks)))
         told.identity, told.disk = dict(bound.identity), disk_bytes(model)
 
     async def _warm_up(self, bound: Bound, cells: Sequence[Cell]) -> None:
