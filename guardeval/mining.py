@@ -308,7 +308,7 @@ def _write_apart(out: Path, source: Source, apart: Ranking) -> Path | None:
 
 
 def _write_pairs(path: Path, source: Source, ranking: Ranking, k: int, rule: str, seed: int) -> int:
-    """A row for each mined sample that has both: prompt, right and wrong answer, α over all; a list or lines, by name."""
+    """A row for each mined sample that has both: prompt, right and wrong answer, α over all; a list or lines by name."""
     weights = [wrong - right for _, _, right, wrong in _paired(source, ranking, k, rule, seed)]
     span = (float(min(weights, default=0)), float(max(weights, default=0)))
     as_list = file_format(path) == "json"

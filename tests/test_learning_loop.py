@@ -186,7 +186,7 @@ def it_runs_by_folder_and_knows_what_it_has_seen(desk: Desk) -> None:
     measured = results("held_out")["results"]["hamlet"]
     assert measured["sample_len"] == TEST and measured["coverage"] >= 0.95
     done = desk.done("run", "--model", "./int8", *task("hamlet_train"), "--limit", "20", "-o", "learned")
-    assert "marked: contaminated" in done and "has seen 20 of 20 prompts" in " ".join(done.split())
+    assert "contaminated: the model has seen 20 of 20 prompts" in " ".join(done.split())
 
 
 def it_runs_by_name_in_another_environment(desk: Desk) -> None:
