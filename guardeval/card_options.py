@@ -62,6 +62,14 @@ def solver_of_card(folder: Path, card: Mapping[str, Any], registry: Any) -> tupl
     return str(name), _solver_paths(folder, str(name), options, registry)
 
 
+def policies_of_card(folder: Path, card: Mapping[str, Any]) -> str | None:
+    """A verbosity, or the absolute path of a folder of policy texts inside ``folder``; None where the card names none."""
+    value = card.get("policies")
+    if value is None or value in VERBOSITIES:
+        return value
+    return str(inside(folder, str(value), "policies"))
+
+
 def _solver_paths(folder: Path, name: str, options: Mapping[str, Any], registry: Any) -> dict[str, Any]:
     """Files named in the options of a solver, and of those that it holds, by absolute paths inside the folder."""
     out = {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from guardeval.card_options import policies_of_card
+from guardeval.card_options import policies_of_card, solver_of_card
 from guardeval.contracts import BatchModel, Model, Optimizer, Solver
 from guardeval.data import Sample, Target
 from guardeval.errors import ConfigError, DataError
@@ -111,12 +111,13 @@ def questions_for(
 ) -> Questions:
     """The samples as a model is to be asked: by solver and policies given, else its card's, else as in a run."""
     card = read_model_folder(folder) if (folder / MODEL_FILE).is_file() else {}
-    trained_with = policies_of_card(folder, card)
-    named = solver or card.get("solver") or "direct"
-    args = dict(card.get("solver_args") or {}) if solver in (None, card.get("solver")) else {}
-    args |= solver_args or {}
-    found = Registry().build("solvers", str(named), args)
-    return Questions(tuple(samples), target, found, load_policies(policies or trained_with or "minimal"), data)
+    registry = Registry()
+    name, args = solver_of_card(folder, card, registry) or ("direct", {})
+    if solver not in (None, name):
+        name, args = str(solver), {}
+    found = registry.build("solvers", name, {**args, **(solver_args or {})})
+    texts = load_policies(policies or policies_of_card(folder, card) or "minimal")
+    return Questions(tuple(samples), target, found, texts, data)
 
 
 def rows_of_training_file(path: Path, limit: int | None, seed: int) -> tuple[list[Sample], Target, dict[str, Any]]:

@@ -25,6 +25,7 @@ def export(original: Original, out: Path, opset: int | None) -> None:
     """
     with needs_extra("optimize"):
         import onnx
+        import onnxruntime  # noqa: F401  the exporter wants it: named here, so that a missing package is told as such
         from optimum.exporters.onnx import onnx_export_from_model
     loaded = load_whole(original)
     with _explained(original, loaded.model), hushed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,30 @@ def test_what_is_not_checked_says_so(optimize: Optimize, tmp_path: Path) -> None
     assert optimize("onnx", check=False) == 0
     card = read_model_folder(tmp_path / "out")
     assert any("unchecked" in notice for notice in card["notices"]) and "check" not in card
+
+
+def test_policies_of_a_models_own_are_asked_about_and_go_along(
+    tiny_model_dir: Path, tiny_rows: Path, tiny_policies: Path, tmp_path: Path
+) -> None:
+    model, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(tiny_model_dir, model)
+    shutil.copytree(tiny_policies, model / "policies")
+    (model / "guardeval-model.yaml").write_text("backend: hf\noptions: {model: .}\nsolver: direct\npolicies: policies\n")
+    words = ["optimize", "onnx", "--model", str(model), "--out", str(out), "--data", str(tiny_rows), "--limit", "8"]
+    assert main(words) == 0
+    texts = {p.name: p.read_text() for p in tiny_policies.glob("*.txt")}
+    assert texts and {p.name: p.read_text() for p in (out / "policies").glob("*.txt")} == texts
+    assert read_model_folder(out)["policies"] == "policies"
+
+
+def test_a_card_names_no_policies_outside_its_folder(
+    tiny_model_dir: Path, tiny_rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(tiny_model_dir, model)
+    (model / "guardeval-model.yaml").write_text("backend: hf\noptions: {model: .}\npolicies: ../elsewhere\n")
+    assert main(["optimize", "onnx", "--model", str(model), "--out", str(out), "--data", str(tiny_rows)]) == 2
+    assert "elsewhere" in capsys.readouterr().err and not out.exists()
 
 
 def test_a_check_needs_samples(tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
