@@ -112,6 +112,8 @@ class FineTuning:
         for name in ("epochs", "lr", "max_grad_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}={getattr(self, name)}: a number above 0 is wanted")
+        if not 0 <= self.seed < 1 << 32:  # as numpy and torch take it
+            raise ConfigError(f"seed={self.seed}: a whole number from 0 to {(1 << 32) - 1} is wanted")
         if not 0 <= self.lora_dropout < 1:
             raise ConfigError(f"lora_dropout={self.lora_dropout}: a share from 0 to below 1 is wanted")
         if self.max_length < 16:

@@ -11,7 +11,7 @@ import sys
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,7 +130,7 @@ def tune(method: Method, rows: TrainingFile, out: Path) -> Path:
         raise DataError(f"{rows.path or 'the rows'}: none of {len(rows)} is marked as training row (`split: train`)")
     work, placed = Workspace(out), place(method)
     accelerate.PartialState(cpu=placed.on_cpu)
-    with quieted():
+    with quieted(), work.alone() if is_main() else nullcontext():
         return train_in(method, rows, work, placed)
 
 

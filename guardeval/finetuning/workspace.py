@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,33 @@ class Workspace:
     @property
     def folder(self) -> Path:
         return self.out / TRAINING
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other command trains into the folder meanwhile; the system lets go of it even where this process is killed.
+
+        Raises :class:`ConfigError` where one does.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        try:
+            if not self.out.exists():
+                self.out.mkdir(parents=True)
+            folder = os.open(self.out, os.O_RDONLY)
+        except OSError as e:
+            raise ConfigError(f"{self.out}: cannot be made: {e.strerror or e}; name another with --out") from e
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as e:
+            raise ConfigError(
+                f"{self.out}: another command is training into this folder; wait until it has ended, or name another --out"
+            ) from e
+        finally:
+            os.close(folder)
 
     def open(self, identity: Mapping[str, Any], fresh: bool) -> bool:
         """Make it, or find it again; True where the training is finished already.

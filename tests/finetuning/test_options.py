@@ -40,6 +40,8 @@ def test_by_hand_ten_rows_in_batches_of_four_are_three_steps():
     [
         ({"batch": 0}, "batch=0"),
         ({"lr": 0.0}, "lr=0.0: a number above 0"),
+        ({"seed": -1}, "seed=-1: a whole number from 0"),
+        ({"seed": 1 << 32}, "seed=4294967296"),
         ({"epochs": float("inf")}, "epochs=inf"),
         ({"lora_dropout": 1.0}, "lora_dropout=1.0"),
         ({"max_length": 4}, "max_length=4"),

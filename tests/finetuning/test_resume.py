@@ -110,3 +110,12 @@ def test_a_line_of_the_order_that_a_kill_cut_off_is_none_and_steps_to_be_done_ag
         f.write('{"step": 4, "ids": ["ro')
     work.forget_after(2)
     assert work.order() == [{"step": 1, "ids": ["row 1"]}, {"step": 2, "ids": ["row 2"]}]
+
+
+def test_two_commands_never_train_into_one_folder(tmp_path):
+    out = tmp_path / "model"
+    refused = pytest.raises(ConfigError, match="another command is training into this folder")
+    with Workspace(out).alone(), refused, Workspace(out).alone():
+        raise AssertionError("a second command got in")
+    with Workspace(out).alone():
+        assert list(out.iterdir()) == []  # it leaves no lock behind
