@@ -99,6 +99,11 @@ def _rows(args: argparse.Namespace, takes: tuple[str, ...]) -> Iterable[Any]:
 
     path = Path(args.data).expanduser()
     if is_training_file(path):
+        if args.limit is not None:
+            raise ConfigError(
+                f"guardeval train: --limit is for rows of tasks, and {path} is a training file, which is trained on whole; "
+                "`guardeval prepare --n N` writes a smaller one"
+            )
         found = read_training_file(path)
         if found.kind in takes:
             return found
@@ -106,6 +111,8 @@ def _rows(args: argparse.Namespace, takes: tuple[str, ...]) -> Iterable[Any]:
             return found.as_samples()
         raise ConfigError(f"guardeval train {args.trainer}: {path} holds {found.kind}, and it takes {', '.join(takes)}")
     if "samples" not in takes:
+        if args.data not in ("hub", "sample") and not path.exists():
+            raise ConfigError(f"guardeval train: --data {args.data}: no such file")
         raise ConfigError(
             f"guardeval train {args.trainer}: --data {args.data}: a file of {' or '.join(takes)} is wanted; `guardeval traces` "
             "and `guardeval prepare` write them"
