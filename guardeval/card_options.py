@@ -105,15 +105,6 @@ def _with_paths(folder: Path, options: Mapping[str, Any], paths: tuple[str, ...]
     return out
 
 
-def policies_of_card(folder: Path, card: Mapping[str, Any]) -> str | None:
-    """The policies that the model was trained with: a verbosity, or a folder in the model folder by its absolute path; None
-    where the card names none. Raises :class:`ConfigError` for a place outside."""
-    value = card.get("policies")
-    if value is None or value in VERBOSITIES:
-        return value
-    return str(inside(folder, str(value), "policies"))
-
-
 def inside(folder: Path, value: str, what: str) -> Path:
     """A file or folder that a card names, by its absolute path. Raises :class:`ConfigError` where it is outside or missing."""
     root = folder.expanduser().resolve()
