@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import json
 import re
 import shutil
@@ -281,10 +282,11 @@ def _readme(packaged: Packaged, card: Mapping[str, Any]) -> str:
 def build_wheel(packaged: Packaged) -> Path:
     """Build the project and return the wheel, in ``dist`` beside it. Raises :class:`ConfigError` with what to do instead."""
     dist = packaged.project / "dist"
-    words = ["-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(dist), str(packaged.project)]
+    place = f"{packaged.project}{os.sep}"  # without the separator pip takes a bare word for the name of a package
+    words = ["-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(dist), place]
     missing = [name for name in ("pip", "setuptools") if importlib.util.find_spec(name) is None]
     by_hand = (
-        f"the project is written: `pip wheel --no-deps -w {dist} {packaged.project}` builds it where pip and setuptools are, "
+        f"the project is written: `pip wheel --no-deps -w {dist} {place}` builds it where pip and setuptools are, "
         "or any builder that reads pyproject.toml"
     )
     if missing:
