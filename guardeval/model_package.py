@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import json
+import os
 import re
 import shutil
 import subprocess
