@@ -69,7 +69,7 @@ def read_source(source: str, seed: int) -> Iterator[Row]:
         own = {k: v for k, v in said["guardeval"].items() if k != "index"}  # a place in a file, where nothing better is known
         content = orjson.dumps({**said, "split": None, "guardeval": own}, option=orjson.OPT_SORT_KEYS)
         digest = hashlib.sha256(content).hexdigest()
-        rank = hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()
+        rank = f"{_drawn(said, seed)}:{digest}"
         try:
             handed_down = _handed_down(row.about)
         except (TypeError, ValueError, KeyError) as e:
@@ -78,6 +78,12 @@ def read_source(source: str, seed: int) -> Iterator[Row]:
                 f"({type(e).__name__}: {e}), so whether the row repeats a test is not known: make the file again"
             ) from e
         yield Row(row, source, digest, rank, *handed_down)
+
+
+def _drawn(said: Mapping[str, Any], seed: int) -> str:
+    """A draw by what the row teaches, so that what it cost or where its teacher was reached changes no split."""
+    taught = {k: v for k, v in said.items() if k not in ("split", "guardeval")}
+    return hashlib.sha256(f"{seed}:".encode() + orjson.dumps(taught, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _handed_down(about: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
