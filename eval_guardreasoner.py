@@ -1,6 +1,6 @@
 """Unified evaluation on GuardReasoner's 13 benchmarks: prompt harmfulness (6), response harmfulness (5), refusal (2).
 
-    python eval_guardreasoner.py --model ollama/guardreasoner --data_dir ../shared/data -o evaluation
+    python eval_guardreasoner.py --model ollama/guardreasoner --data_dir data -o evaluation
 
 ``guardeval.programme.unified.evaluate`` is the same as a function.
 """

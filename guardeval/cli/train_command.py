@@ -113,6 +113,8 @@ def _rows(args: argparse.Namespace, takes: tuple[str, ...]) -> Iterable[Any]:
     if "samples" not in takes:
         if args.data not in ("hub", "sample") and not path.exists():
             raise ConfigError(f"guardeval train: --data {args.data}: no such file")
+        if path.is_file():
+            read_training_file(path)  # raises what is wrong with it
         raise ConfigError(
             f"guardeval train {args.trainer}: --data {args.data}: a file of {' or '.join(takes)} is wanted; `guardeval traces` "
             "and `guardeval prepare` write them"
