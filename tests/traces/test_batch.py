@@ -19,6 +19,7 @@ from guardeval.contracts import OfflineLimits
 from guardeval.offline import answer_offline
 from guardeval.pipeline import plan
 from guardeval.plugins.openai_api import OpenAI
+from guardeval.testing.processes import hear_interrupts
 from guardeval.traces import trace_settings
 from guardeval.training_rows import read_training_file
 
@@ -46,7 +47,8 @@ def process(folder: Path, server: Any, data: Path, *words: str) -> subprocess.Po
     ]
     command += ["--model", "openai/gpt-4o", "-M", f"base_url={server.url}", "-M", "logprobs=false", "--batch", *words]
     env = {**os.environ, "GUARDEVAL_CACHE": str(folder / "cache.sqlite"), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, cwd=folder, env=env, preexec_fn=hear_interrupts, **quiet)
 
 
 def test_a_batch_answers_everything_at_half_the_price_and_nothing_is_asked_at_once(tmp_path, traces, rows, server):
