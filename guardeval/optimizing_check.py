@@ -5,6 +5,7 @@ Verdicts are paired sample by sample. The gate looks at F1 (strict: no verdict c
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,11 @@ from guardeval.judged import Judgements
 from guardeval.judging import Judging
 from guardeval.model_folder import weights_of
 from guardeval.optimized import read_original
-from guardeval.optimizing import Questions
+from guardeval.optimizing import Questions, built, mark_checked
+from guardeval.runs import write_atomically
 from guardeval.stats import Estimate, quantile, rate, ratio_of_sums
 
-__all__ = ["Check", "Side", "check", "size_of"]
+__all__ = ["Check", "Side", "check", "checked", "size_of"]
 
 _METRICS = ("f1", "accuracy", "overflagging", "underflagging")
 
@@ -130,6 +132,14 @@ def check(
     ).pairs[0]
     passed, verdict = _gate(found, sides, max_f1_drop)
     return Check(sides[0], sides[1], found, max_f1_drop, passed, verdict, questions.described())
+
+
+def checked(folder: Path, out: Path, before: Model | BatchModel, questions: Questions, *, max_f1_drop: float = 0.01) -> Check:
+    """:func:`check` of a model made of ``folder``, kept in ``out``: ``check.json``, and its gist in the card."""
+    found = check(("before", folder, before), ("after", out, built(out)), questions, max_f1_drop=max_f1_drop)
+    write_atomically(out / "check.json", json.dumps(found.as_dict(), indent=1, ensure_ascii=False).encode())
+    mark_checked(out, found.for_card(), found.passed)
+    return found
 
 
 def _gate(pair: Pair, sides: Sequence[Side], limit: float) -> tuple[bool, str]:

@@ -39,7 +39,20 @@ if TYPE_CHECKING:
     from guardeval.panel import BoundPanel
     from guardeval.task import Rows, Selection, Task
 
-__all__ = ["Plan", "Progress", "Run", "TaskRun", "dry_run", "foresee", "plan", "run", "run_all", "run_each", "run_plan"]
+__all__ = [
+    "Plan",
+    "Progress",
+    "Run",
+    "Silent",
+    "TaskRun",
+    "dry_run",
+    "foresee",
+    "plan",
+    "run",
+    "run_all",
+    "run_each",
+    "run_plan",
+]
 
 
 class Progress(Protocol):
@@ -52,7 +65,9 @@ class Progress(Protocol):
     def finish(self, task: str) -> None: ...
 
 
-class _Silent:
+class Silent:
+    """Watches and tells nobody."""
+
     def start(self, task: str, total: int | None, counters: Counters) -> None:
         return
 
@@ -219,7 +234,7 @@ def run_plan(resolved: Plan, progress: Progress | None = None) -> Iterator[Run]:
         rows.count()  # reads every row: what is wrong with one, of any task, is said before anything is asked
     spent = 0.0
     for party in resolved.parties:
-        done = _run_one(resolved, party, progress or _Silent(), spent)
+        done = _run_one(resolved, party, progress or Silent(), spent)
         yield done
         if done.status != "complete":
             return

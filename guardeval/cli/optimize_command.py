@@ -100,17 +100,11 @@ def _questions(args: argparse.Namespace, folder: Path) -> Questions:
 
 
 def _checked(folder: Path, out: Path, before: Any, questions: Questions, limit: float) -> int:
-    import json
-
-    from guardeval.optimizing import built, mark_checked
-    from guardeval.optimizing_check import check
+    from guardeval.optimizing_check import checked
     from guardeval.optimizing_tables import check_table, flips_table
     from guardeval.report.terminal import print_table
-    from guardeval.runs import write_atomically
 
-    found = check(("before", folder, before), ("after", out, built(out)), questions, max_f1_drop=limit)
-    write_atomically(out / "check.json", json.dumps(found.as_dict(), indent=1, ensure_ascii=False).encode())
-    mark_checked(out, found.for_card(), found.passed)
+    found = checked(folder, out, before, questions, max_f1_drop=limit)
     print_table(check_table(found))
     flips = flips_table(found)
     if flips is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardeval.models import ModelSpec
 from guardeval.programme.catalogue import catalogue
 from guardeval.programme.definitions import Experiment, Reference
-from guardeval.programme.findings import Findings
+from guardeval.programme.findings import Findings, table_from_dict
 from guardeval.programme.hard import hard_samples
 from guardeval.programme.held import Held
 from guardeval.programme.made import content_of, made
@@ -54,8 +54,7 @@ def _traces(bench: Workbench, number: int) -> tuple[Path, Any]:
     n = wanted.n if bench.limit is None else min(wanted.n, bench.limit)
 
     def make(path: Path) -> dict[str, Any]:
-        left = None if bench.max_cost is None else max(bench.max_cost - bench.spent, 1e-9)
-        settings = trace_settings({**values, "max_cost": left}, solver=wanted.solver, hints=wanted.hints, n=n)
+        settings = trace_settings({**values, "max_cost": bench.money_left}, solver=wanted.solver, hints=wanted.hints, n=n)
         done = generate_traces(settings, path, registry=bench.registry, progress=bench.progress)
         bench.account(done.run)
         return {"run": str(done.run.path.relative_to(bench.folder)), "rows": done.rows, "apart": dict(done.apart)}
@@ -67,11 +66,11 @@ def _traces(bench: Workbench, number: int) -> tuple[Path, Any]:
 def traces_step(experiment: Experiment, bench: Workbench, found: Findings) -> None:
     path, facts = _traces(bench, experiment.number)
     rows = [("traces written", str(facts["rows"])), *((f"apart: {why}", str(n)) for why, n in facts["apart"].items())]
-    found.tables.append(Table("reasoning traces", ("fact", "value"), tuple(rows), (_about_rows(bench, path),)))
+    found.tables.append(Table("reasoning traces", ("fact", "value"), tuple(rows), (_about_rows(path),)))
     found.files.append(path.name)
 
 
-def _about_rows(bench: Workbench, path: Path) -> str:
+def _about_rows(path: Path) -> str:
     from guardeval.training_rows import read_training_file
 
     about = read_training_file(path)[0].about
@@ -100,12 +99,11 @@ def _synthetic(bench: Workbench, number: int) -> tuple[Path, Any]:
     if wanted is None:
         raise Missing(f"experiment {number} synthesizes nothing")
     seeds = hard_samples(bench, wanted.mined_by, wanted.task)
-    generator = bench.role("generator", wanted.task)
     n = wanted.n if bench.limit is None else min(wanted.n, bench.limit)
     settings = SynthesisSettings(
         seeds=seeds,
         output=bench.folder / wanted.output,
-        model=ModelSpec(generator.name, generator.args),
+        model=_asked(bench, "generator", wanted.task),
         verifier=(_asked(bench, "verifier", wanted.task),),
         seed=bench.seed,
         policies=bench.policies,
@@ -114,8 +112,7 @@ def _synthetic(bench: Workbench, number: int) -> tuple[Path, Any]:
     )
 
     def make(path: Path) -> dict[str, Any]:
-        left = None if bench.max_cost is None else max(bench.max_cost - bench.spent, 1e-9)
-        done = synthesize(replace(settings, max_cost=left), bench.registry, bench.progress)
+        done = synthesize(replace(settings, max_cost=bench.money_left), bench.registry, bench.progress)
         bench.spent += done.counters.cost
         if done.status != "complete":
             raise Ended(done.status)
@@ -182,7 +179,7 @@ def prepared_file(bench: Workbench, number: int) -> tuple[Path, Any]:
         benchmarks = Benchmarks.open(TaskIndex((), bench.registry), against)
         done = prepare(sources, path.parent, benchmarks, validation=wanted.validation, seed=bench.seed, on_overlap="drop")
         return {
-            "tables": [_plain(_without(bench.folder, t)) for t in tables(done)],
+            "tables": [asdict(_without(bench.folder, t)) for t in tables(done)],
             "notes": [*done.notes, *lacking],
             "summary": summary(done),
         }
@@ -205,10 +202,6 @@ def _sources(bench: Workbench, numbers: tuple[int, ...]) -> tuple[list[Path], li
     return paths, lacking
 
 
-def _plain(table: Table) -> list[Any]:
-    return [table.title, list(table.columns), [list(r) for r in table.rows], list(table.notes)]
-
-
 def _without(folder: Path, table: Table) -> Table:
     """Paths inside the programme's folder as they are named from there."""
     inside = f"{folder}/"
@@ -216,14 +209,9 @@ def _without(folder: Path, table: Table) -> Table:
     return replace(table, title=table.title.replace(inside, ""), rows=rows)
 
 
-def _table(values: list[Any]) -> Table:
-    title, columns, rows, notes = values
-    return Table(title, tuple(columns), tuple(tuple(r) for r in rows), tuple(notes))
-
-
 def prepare_step(experiment: Experiment, bench: Workbench, found: Findings) -> None:
     path, facts = prepared_file(bench, experiment.number)
-    found.tables += [_table(t) for t in facts["tables"]]
+    found.tables += [table_from_dict(t) for t in facts["tables"]]
     for note in facts["notes"]:
         found.note(note)
     found.files.append(path.name)

@@ -10,7 +10,7 @@ from guardeval.programme.reviewed import Reviewed
 from guardeval.programme.verdicts import Measured
 from guardeval.report.tables import Table
 
-__all__ = ["Findings", "Picture"]
+__all__ = ["Findings", "Picture", "table_from_dict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Findings:
             str(values["title"]),
             int(values["phase"]),
             [Measured.from_dict(dict(m)) for m in values["measured"]],
-            [_table(t) for t in values["tables"]],
+            [table_from_dict(t) for t in values["tables"]],
             [_picture(p) for p in values["pictures"]],
             list(values["missing"]),
             list(values["notes"]),
@@ -94,7 +94,8 @@ class Findings:
         )
 
 
-def _table(values: Mapping[str, Any]) -> Table:
+def table_from_dict(values: Mapping[str, Any]) -> Table:
+    """What ``asdict`` made of a table, also after JSON."""
     rows = tuple(tuple(r) for r in values["rows"])
     return Table(values["title"], tuple(values["columns"]), rows, tuple(values["notes"]))
 

@@ -197,7 +197,7 @@ def speed_step(experiment: Experiment, bench: Workbench, found: Findings, task: 
     rows = []
     for name in wanted.optimizers:
         try:
-            folder, facts = _optimized(bench, before, name, wanted.of, task)
+            folder, facts = _optimized(bench, before, name, task)
         except Missing as e:
             found.lack(str(e))
             continue
@@ -216,9 +216,9 @@ def speed_step(experiment: Experiment, bench: Workbench, found: Findings, task: 
     found.files += [f"models/{name}" for name in folders if name != before.name]
 
 
-def _optimized(bench: Workbench, before: Path, optimizer: str, number_: int, task: str) -> tuple[Path, Any]:
-    from guardeval.optimizing import built, mark_checked, optimized, questions_for
-    from guardeval.optimizing_check import check
+def _optimized(bench: Workbench, before: Path, optimizer: str, task: str) -> tuple[Path, Any]:
+    from guardeval.optimizing import built, optimized, questions_for
+    from guardeval.optimizing_check import checked
     from guardeval.task import TaskIndex
 
     def make(path: Path) -> Mapping[str, Any]:
@@ -227,8 +227,7 @@ def _optimized(bench: Workbench, before: Path, optimizer: str, number_: int, tas
         samples = list(one.open(bench.data.of(task, bench.first_task), limit=bench.limit, seed=bench.seed))
         asked = questions_for(before, samples, one.target, {"task": task}, None, None)
         optimized(bench.registry.build("optimizers", optimizer), before, path)
-        done = check(("before", before, built(before)), ("after", path, built(path)), asked)
-        mark_checked(path, done.for_card(), done.passed)
+        done = checked(before, path, built(before), asked)
         f1 = done.f1
         return {
             "usable": done.passed,

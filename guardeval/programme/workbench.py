@@ -105,6 +105,11 @@ class Workbench:
             raise Missing(f"{reference} is {len(arm.models)} systems: say which, as in {reference}@{arm.models[0]}")
         return reference.role or arm.models[0]
 
+    @property
+    def money_left(self) -> float | None:
+        """US dollars, never quite nothing: a run refuses a limit of 0; None without a limit."""
+        return None if self.max_cost is None else max(self.max_cost - self.spent, 1e-9)
+
     # ---- plain runs ----
 
     @property
@@ -179,9 +184,8 @@ class Workbench:
         from guardeval.pipeline import run_all
 
         self.say(f"running {what}")
-        left = None if self.max_cost is None else max(self.max_cost - self.spent, 1e-9)
         try:
-            done = run_all(replace(order.settings(), max_cost=left), self.registry, self.progress)[0]
+            done = run_all(replace(order.settings(), max_cost=self.money_left), self.registry, self.progress)[0]
         except GuardevalError as e:
             raise self._lacking(order, e) from e
         self._account(done, order, key)

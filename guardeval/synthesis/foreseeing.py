@@ -11,6 +11,7 @@ from guardeval.broker import Estimate
 from guardeval.contracts import Case, Completion
 from guardeval.data import Sample, Target
 from guardeval.errors import ModelError
+from guardeval.pipeline import Silent
 from guardeval.registry import Registry
 from guardeval.synthesis.answers import read_requests
 from guardeval.synthesis.asking import written_by
@@ -20,7 +21,7 @@ from guardeval.synthesis.never import is_flagged
 from guardeval.synthesis.rounds import wanted
 from guardeval.synthesis.seeds import Seeds, read_seeds
 from guardeval.synthesis.settings import SynthesisSettings
-from guardeval.synthesis.state import Silent, State, broker_of
+from guardeval.synthesis.state import State, broker_of
 
 __all__ = ["Foreseen", "foresee"]
 

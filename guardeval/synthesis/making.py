@@ -14,14 +14,14 @@ from pathlib import Path
 
 from guardeval.broker import Counters
 from guardeval.errors import DataError
-from guardeval.pipeline import Progress
+from guardeval.pipeline import Progress, Silent
 from guardeval.registry import Registry
 from guardeval.synthesis.kept import write_apart, write_rows
 from guardeval.synthesis.rounds import all_rounds
 from guardeval.synthesis.seeds import Seeds, read_seeds
 from guardeval.synthesis.settings import SynthesisSettings
 from guardeval.synthesis.sifting import Sieve, tests_at_hand
-from guardeval.synthesis.state import Silent, State, Tally
+from guardeval.synthesis.state import State, Tally
 from guardeval.training_rows import Trace
 
 __all__ = ["Synthesis", "synthesize"]

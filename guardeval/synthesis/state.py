@@ -11,7 +11,7 @@ from typing import Any
 
 from guardeval.broker import Broker, Counters, default_cache_path
 from guardeval.contracts import Case, Solver
-from guardeval.data import Judged, Sample, Target
+from guardeval.data import Sample, Target
 from guardeval.errors import ConfigError, DataError, PluginError
 from guardeval.models import ModelSpec, build_model
 from guardeval.pipeline import Progress
@@ -26,7 +26,7 @@ from guardeval.synthesis.sifting import Sieve
 from guardeval.training_rows import Trace
 from guardeval.training_text import closing_block, read_answer
 
-__all__ = ["Silent", "State", "Tally", "broker_of"]
+__all__ = ["State", "Tally", "broker_of"]
 
 
 @dataclass(slots=True)
@@ -38,17 +38,6 @@ class Tally:
     duplicates: int = 0
     verified: int = 0
     kept: int = 0
-
-
-class Silent:
-    def start(self, task: str, total: int | None, counters: Counters) -> None:
-        return
-
-    def sample(self, judged: Judged) -> None:
-        return
-
-    def finish(self, task: str) -> None:
-        return
 
 
 class State:

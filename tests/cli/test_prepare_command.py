@@ -28,20 +28,20 @@ def traces(desk) -> Path:
 
 
 @pytest.fixture
-def test_rows(desk) -> Path:
+def benchmark(desk) -> Path:
     return lines(desk / "test.jsonl", [{"prompt": "W3 x9 y15!", "label": "safe"}, {"prompt": "other words", "label": "safe"}])
 
 
-def test_overlap_is_a_refusal_with_the_ways_on(cli, desk, traces, test_rows):
-    said = cli("prepare", traces, "--only_against", "--against", f"wildguard={test_rows}", "-o", "out")
+def test_overlap_is_a_refusal_with_the_ways_on(cli, desk, traces, benchmark):
+    said = cli("prepare", traces, "--only_against", "--against", f"wildguard={benchmark}", "-o", "out")
     assert said.code == 1
     assert "wildguard" in said.out and "1 of 20 rows repeat test sets (wildguard)" in said.err
     assert "--drop_overlap" in said.err and not (desk / "out").exists()
 
 
-def test_files_are_written_by_share_and_what_was_not_checked_is_said(cli, desk, traces, test_rows):
+def test_files_are_written_by_share_and_what_was_not_checked_is_said(cli, desk, traces, benchmark):
     more = lines(desk / "more.jsonl", [trace(f"m{i} n{i * 3} o{i * 5}", kind="synthetic") for i in range(20)])
-    words = ("--drop-overlap", "--only-against", "--against", f"wildguard={test_rows}", "--validation", "0.25")
+    words = ("--drop-overlap", "--only-against", "--against", f"wildguard={benchmark}", "--validation", "0.25")
     said = cli("prepare", traces, f"{more}=0.24", *words, "-o", "out")
     assert said.code == 0, said.err
     rows = json.loads((desk / "out" / "rsft_training_data.json").read_text())
@@ -55,8 +55,8 @@ def test_files_are_written_by_share_and_what_was_not_checked_is_said(cli, desk, 
     assert (desk / "again" / "rsft_training_data.json").read_bytes() == (desk / "out" / "rsft_training_data.json").read_bytes()
 
 
-def test_an_overlap_that_is_allowed_marks_rows(cli, desk, traces, test_rows):
-    words = ("--allow_overlap", "--only_against", "--against", f"wildguard={test_rows}")
+def test_an_overlap_that_is_allowed_marks_rows(cli, desk, traces, benchmark):
+    words = ("--allow_overlap", "--only_against", "--against", f"wildguard={benchmark}")
     said = cli("prepare", traces, *words, "-o", "out")
     assert said.code == 0
     rows = json.loads((desk / "out" / "rsft_training_data.json").read_text())
@@ -81,7 +81,7 @@ def test_an_overlap_that_is_allowed_marks_rows(cli, desk, traces, test_rows):
         (["traces.jsonl", "--data_dir", "nowhere"], "--data_dir nowhere: is no folder"),
     ],
 )
-def test_wrong_words_are_one_paragraph(cli, desk, traces, test_rows, words, message):
+def test_wrong_words_are_one_paragraph(cli, desk, traces, benchmark, words, message):
     if "--data_dir" not in words:
         words = [*words, "--only_against"]
     said = cli("prepare", *words, "-o", "out")
@@ -90,8 +90,8 @@ def test_wrong_words_are_one_paragraph(cli, desk, traces, test_rows, words, mess
     assert not (desk / "out").exists()
 
 
-def test_leakage_prints_both_directions_and_writes_ids(cli, desk, traces, test_rows):
-    said = cli("data", "leakage", "--only_against", "--against", f"wildguard={test_rows}", "-o", "l.json", traces)
+def test_leakage_prints_both_directions_and_writes_ids(cli, desk, traces, benchmark):
+    said = cli("data", "leakage", "--only_against", "--against", f"wildguard={benchmark}", "-o", "l.json", traces)
     assert said.code == 0, said.err
     found = json.loads((desk / "l.json").read_text())
     ids = {(o["rows_of"], o["partner_in"]): o["ids"] for o in found["overlaps"]}
@@ -122,7 +122,7 @@ def test_leakage_of_one_kind_among_files_of_one_name(cli, desk, traces):
         (["show", "traces.jsonl", "--task", "wildguard"], "unknown argument 'traces.jsonl'"),
     ],
 )
-def test_wrong_words_to_data(cli, traces, test_rows, words, message):
+def test_wrong_words_to_data(cli, traces, benchmark, words, message):
     said = cli("data", *words, "--only_against")
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert message in said.err
