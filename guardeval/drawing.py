@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from guardeval.contracts import Asker, Completion, Exchange, Request, Sampling, Traits
+from guardeval.contracts import Asker, Completion, Exchange, Request, Sampling
 from guardeval.data import Usage
 from guardeval.errors import ConfigError
 from guardeval.panel import Member
+from guardeval.through import Through
 
 __all__ = ["Drawn", "Redraw"]
 
@@ -45,26 +46,19 @@ class Redraw:
         return Request(request.prompt, request.case, sampling, request.draw * self.n + i, request.steps)
 
 
-class Drawn:
+class Drawn(Through):
     """One draw's view of a model, or of several with all of their members; keeps the draw's own exchanges."""
 
-    __slots__ = ("_asker", "_draw", "_exchanges", "_redraw", "members")
+    __slots__ = ("_draw", "_exchanges", "_redraw", "members")
 
     def __init__(self, asker: Asker, redraw: Redraw, draw: int) -> None:
-        self._asker, self._redraw, self._draw = asker, redraw, draw
+        super().__init__(asker)
+        self._redraw, self._draw = redraw, draw
         self._exchanges: list[Exchange] = []
         several: Sequence[Member] | None = getattr(asker, "members", None)
         self.members = (
             None if several is None else tuple(Member(m.name, Drawn(m.asker, redraw, draw), m.solver) for m in several)
         )
-
-    @property
-    def name(self) -> str:
-        return self._asker.name
-
-    @property
-    def traits(self) -> Traits:
-        return self._asker.traits
 
     @property
     def exchanges(self) -> list[Exchange]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from guardeval.contracts import Asker, Case, Completion, Frame, Prompt, Request, Sampling, Solver, Traits
+from guardeval.contracts import Asker, Case, Completion, Frame, Prompt, Request, Sampling, Solver
 from guardeval.data import Verdict
 from guardeval.errors import ConfigError
 from guardeval.registry import solver_field
+from guardeval.through import Through
 from guardeval.trace_rows import UNHINTED
 
 __all__ = ["ReasoningTrace"]
@@ -119,21 +120,14 @@ def _hint(case: Case, label: bool, policies: frozenset[str]) -> str:
     return _HINT.format(word=case.target.word(label), policies=f", and that it violates {named}" if named else "")
 
 
-class _Noted:
+class _Noted(Through):
     """A model that is asked everything with the note."""
 
-    __slots__ = ("_asker", "_notes")
+    __slots__ = ("_notes",)
 
     def __init__(self, asker: Asker, notes: _Notes) -> None:
-        self._asker, self._notes = asker, notes
-
-    @property
-    def name(self) -> str:
-        return self._asker.name
-
-    @property
-    def traits(self) -> Traits:
-        return self._asker.traits
+        super().__init__(asker)
+        self._notes = notes
 
     async def generate(self, request: Request) -> Completion:
         return await self._asker.generate(self._notes.request(request))

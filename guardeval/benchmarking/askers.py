@@ -7,23 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from guardeval.contracts import Asker, BatchModel, Completion, Request, Sampling, Traits
+from guardeval.through import Through
 
 __all__ = ["Capped", "FirstToken", "Heard", "Sized"]
 
 
-class Capped:
+class Capped(Through):
     """An asker whose answers have at most so many tokens."""
 
     def __init__(self, asker: Asker, max_tokens: int) -> None:
-        self._asker, self._most = asker, max_tokens
-
-    @property
-    def name(self) -> str:
-        return self._asker.name
-
-    @property
-    def traits(self) -> Traits:
-        return self._asker.traits
+        super().__init__(asker)
+        self._most = max_tokens
 
     async def generate(self, request: Request) -> Completion:
         return await self._asker.generate(replace(request, sampling=_capped(request.sampling, self._most)))
@@ -37,20 +31,13 @@ class Heard(Exception):
     """Ends a solver after its first answer: no error, the solver need not go on."""
 
 
-class FirstToken:
+class FirstToken(Through):
     """Asks a solver's first request for one token, notes when it came, and stops the solver."""
 
     def __init__(self, asker: Asker, clock: Callable[[], float]) -> None:
-        self._asker, self._clock = asker, clock
+        super().__init__(asker)
+        self._clock = clock
         self.came: float | None = None  # by the clock
-
-    @property
-    def name(self) -> str:
-        return self._asker.name
-
-    @property
-    def traits(self) -> Traits:
-        return self._asker.traits
 
     async def generate(self, request: Request) -> Completion:
         await self._asker.generate(replace(request, sampling=replace(request.sampling, max_tokens=1, stop=())))
