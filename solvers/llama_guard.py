@@ -24,11 +24,14 @@ __all__ = ["LlamaGuard"]
 _JUDGED = frozenset({Target.PROMPT, Target.RESPONSE})
 _CARDS = "meta-llama/PurpleLlama, Llama-Guard3/*/MODEL_CARD.md and Llama-Guard4/12B/MODEL_CARD.md"
 _VERDICT = "the first word, after two line ends"
+_CONTROLS_1 = ("[INST]", "[/INST]", "<s>", "</s>")
 _CONTROLS_3 = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 _CONTROLS_4 = ("<|begin_of_text|>", "<|header_start|>", "<|header_end|>", "<|eot|>", "<|end_of_text|>")
 _FORMS = ("raw", "chat")
 _ANSWER = re.compile(r"\s*(safe|unsafe)[ \t]*(?:\n+[ \t]*([^\n]*?)[ \t]*)?\s*", re.IGNORECASE | re.ASCII)
 _NAMES = {"user": "User", "assistant": "Agent"}
+_VERDICT_1 = "the first word"
+_OLD = ("1", "2")  # no headers of roles, the verdict at once
 _DRESS = {
     "3": ("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"),
     "4": ("<|header_start|>user<|header_end|>\n\n", "<|eot|><|header_start|>assistant<|header_end|>\n\n"),
@@ -42,10 +45,18 @@ class LlamaGuard:
     As a raw prompt where the backend takes one, else as turns that the model's own chat template dresses.
     """
 
-    version: Literal["3", "3-1b", "4"] = "3"
+    version: Literal["1", "2", "3", "3-1b", "4"] = "3"
     max_tokens: int = 64
 
     families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            "Llama Guard 1", ("llama-?guard(-?7b|$)", "llama-?guard-?1"), _JUDGED, "llama_guard_1", _FORMS, _VERDICT_1, _CARDS,
+            {"version": "1"}, controls=_CONTROLS_1,
+        ),
+        Family(
+            "Llama Guard 2", ("llama-?guard-?2",), _JUDGED, "llama_guard_2", _FORMS, _VERDICT_1, _CARDS,
+            {"version": "2"}, controls=(*_CONTROLS_1, "<|begin_of_text|>", "<|end_of_text|>"),
+        ),
         Family(
             "Llama Guard 3", ("llama-?guard-?3",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
             {"version": "3"}, controls=_CONTROLS_3,
@@ -78,10 +89,13 @@ class LlamaGuard:
         if self.family.form(model.traits, "llama_guard") == "chat":
             return as_chat(case.sample, case.target)
         role = "User" if case.target is Target.PROMPT else "Agent"
+        text = transcript(case.sample, case.target, _NAMES, "\n\n")
+        if self.version in _OLD:
+            before, after = fill(native_text(f"llama_guard_{self.version}"), "conversation", role=role)
+            return Prompt(shared(before, after, raw=True), text)
         left, right = _DRESS["4" if self.version == "4" else "3"]
         before, after = fill(native_text("llama_guard_3"), "conversation", role=role, categories=self._categories)
         forced = "\n\n" if model.traits.forced else ""
-        text = transcript(case.sample, case.target, _NAMES, "\n\n", self.family.roles)
         return Prompt(shared(left + before, after + right, raw=True, forced=forced), text)
 
     @property

@@ -14,11 +14,22 @@ from guardeval.errors import ConfigError
 from guardeval.native.family import Family
 from guardeval.native.reading import Read, verdict_of
 
-__all__ = ["BROKEN_UP", "as_chat", "ask", "checked_target", "sampling_of", "shared", "spoken_turns", "transcript"]
+__all__ = [
+    "BROKEN_UP",
+    "as_chat",
+    "ask",
+    "checked_target",
+    "sampling_of",
+    "shared",
+    "spoken_turns",
+    "transcript",
+    "user_and_assistant",
+]
 
 BROKEN_UP = "control tokens spelt in the sample were broken up"
 _ALTERNATIVES = 20  # token alternatives asked for at each place; what most servers give at most
 _SPLIT = "\u200b"  # zero width
+_HEADING = {"user": "Human user", "assistant": "AI assistant"}
 
 
 @lru_cache(maxsize=512)
@@ -66,9 +77,22 @@ def spoken_turns(sample: Sample, target: Target, roles: Sequence[str] = ("user",
     return turns
 
 
-def transcript(sample: Sample, target: Target, names: Mapping[str, str], between: str, roles: Sequence[str]) -> str:
-    """The conversation as one text: ``User: …``, ``Agent: …``, as ``names`` call the roles."""
-    return between.join(f"{names[role]}: {content}" for role, content in spoken_turns(sample, target, roles))
+def transcript(sample: Sample, target: Target, names: Mapping[str, str], between: str) -> str:
+    """The conversation as one text, ``User: …``, ``Agent: …`` as ``names`` call the roles; white space round a turn is left
+    out, as the families' own templates do.
+    """
+    turns = spoken_turns(sample, target, tuple(names))
+    return between.join(f"{names[role]}: {content.strip()}" for role, content in turns)
+
+
+def user_and_assistant(sample: Sample, target: Target, absent: str) -> str:
+    """Prompt and response under WildGuard's headings, as the families after it keep them; earlier turns stand before.
+
+    A prompt task has no response: ``absent`` stands for it.
+    """
+    turns = [*sample.history, ("user", sample.prompt)]
+    turns.append(("assistant", (sample.response if target is not Target.PROMPT else None) or absent))
+    return "\n\n".join(f"{_HEADING[role]}:\n{content}" for role, content in turns if role in _HEADING)
 
 
 def as_chat(

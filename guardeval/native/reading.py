@@ -9,6 +9,7 @@ from guardeval.contracts import Completion, Finish, Request
 from guardeval.data import Outcome, Step, Verdict
 from guardeval.errors import DataError
 from guardeval.native.family import Family
+from guardeval.taxonomy import Taxonomy
 from guardeval.verdict_block import after_thinking
 from guardeval.verdict_echo import squeeze
 from guardeval.verdict_score import share_at
@@ -123,7 +124,7 @@ def _categories(said: Said, family: Family, request: Request) -> tuple[frozenset
     known, notes = [], []
     for spelling in said.categories:
         try:
-            category = taxonomy.find(spelling)
+            category = _found(taxonomy, spelling)
         except DataError:
             notes.append(f"unknown category {spelling[:60]!r}")
             continue
@@ -132,6 +133,17 @@ def _categories(said: Said, family: Family, request: Request) -> tuple[frozenset
     walk = taxonomy.crosswalk()
     policies = frozenset().union(*(walk.map(c) for c in known)) & frozenset(request.case.policies.names)
     return policies, tuple(f"{taxonomy.id}:{c}" for c in known), tuple(notes)
+
+
+def _found(taxonomy: Taxonomy, spelling: str) -> str | None:
+    """The category of ``S2``, ``Non-Violent Crimes``, or ``S2: Non-Violent Crimes``."""
+    try:
+        return taxonomy.find(spelling)
+    except DataError:
+        code, colon, _ = spelling.partition(":")
+        if not colon:
+            raise
+        return taxonomy.find(code.strip())
 
 
 def listed(text: str) -> tuple[str, ...]:
