@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from guardeval.contracts import Asker, Case, Frame, Prompt, Request, Sampling, Turn
-from guardeval.data import Sample, Target, Verdict
-from guardeval.errors import ConfigError
+from guardeval.data import Outcome, Sample, Target, Verdict
+from guardeval.errors import ConfigError, ModelError, ModelUnusable
 from guardeval.native.family import Family
 from guardeval.native.reading import Read, verdict_of
 
@@ -109,6 +110,25 @@ def as_chat(
     return Prompt(shared(role=last.role, turns=turns, forced=forced, options=options), last.content, tuple(earlier))
 
 
+async def each(asked: Sequence[Coroutine[Any, Any, Verdict]], target: Target) -> list[Verdict]:
+    """Several questions at once. One that was never heard is a FAILED verdict of its own, for others may still flag."""
+    tasks = [asyncio.ensure_future(_heard(one, target)) for one in asked]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:  # when one question ends the run, the others must not go on unheard
+        for task in tasks:
+            task.cancel()
+
+
+async def _heard(asked: Coroutine[Any, Any, Verdict], target: Target) -> Verdict:
+    try:
+        return await asked
+    except ModelUnusable:
+        raise
+    except ModelError as e:
+        return Verdict(target, Outcome.FAILED, raw=str(e))
+
+
 async def ask(case: Case, model: Asker, family: Family, prompt: Prompt, sampling: Sampling, read: Read) -> Verdict:
     """Ask once and read the answer. In a prompt that a server tokenizes, control tokens that the sample spells are broken up:
     backends of this process see to that themselves.
@@ -119,7 +139,9 @@ async def ask(case: Case, model: Asker, family: Family, prompt: Prompt, sampling
     notes = verdict.notes
     if sent is not prompt:
         notes = (*notes, BROKEN_UP)
-    if any(role not in family.roles for role, _ in case.sample.history):
+    if case.sample.history and not family.history:
+        notes = (*notes, "earlier turns were left out: the format has no place for them")
+    elif any(role not in family.roles for role, _ in case.sample.history):
         notes = (*notes, f"turns of other roles than {', '.join(family.roles)} were left out")
     return verdict if notes is verdict.notes else replace(verdict, notes=notes)
 

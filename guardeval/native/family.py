@@ -34,6 +34,7 @@ class Family:
     source: str  # where the format is stated
     options: Mapping[str, str] = field(default_factory=dict)
     roles: tuple[str, ...] = ("user", "assistant")  # of turns that the format has a place for
+    history: bool = True  # whether the format has a place for earlier turns
     template: bool = False  # as a chat it needs options of its chat template
     controls: tuple[str, ...] = ()  # texts that steer the model where they are spelt in a raw prompt
 

@@ -39,6 +39,7 @@ class Said:
     note: str = ""
     notes: tuple[str, ...] = ()
     steps: tuple[Step, ...] = field(default=())
+    policies: frozenset[str] = _NONE  # of the run's, where the guard is asked in their names
     cut: bool = False  # ended before its verdict, whatever the backend says
 
 
@@ -118,7 +119,7 @@ def _categories(said: Said, family: Family, request: Request) -> tuple[frozenset
     """The run's policies that the named categories lead to, the categories as codes, and what to say about them."""
     taxonomy = family.categories
     if taxonomy is None or not said.categories:
-        return _NONE, (), ()
+        return said.policies, (), ()
     if not said.label:
         return _NONE, (), (f"negative, yet categories named: {', '.join(said.categories)}",)
     known, notes = [], []
@@ -132,7 +133,7 @@ def _categories(said: Said, family: Family, request: Request) -> tuple[frozenset
             known.append(category)
     walk = taxonomy.crosswalk()
     policies = frozenset().union(*(walk.map(c) for c in known)) & frozenset(request.case.policies.names)
-    return policies, tuple(f"{taxonomy.id}:{c}" for c in known), tuple(notes)
+    return policies | said.policies, tuple(f"{taxonomy.id}:{c}" for c in known), tuple(notes)
 
 
 def _found(taxonomy: Taxonomy, spelling: str) -> str | None:

@@ -34,6 +34,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
 BACKENDS = {
     "raw": Traits(raw=True, chat=True, forced=True, template=True, logprobs=True),
     "chat": Traits(raw=False, chat=True, forced=True, template=True, logprobs=True),
+    "raw only": Traits(raw=True, chat=False, logprobs=True),
     "unforced raw": Traits(raw=True, chat=True, logprobs=True),
     "unforced chat": Traits(raw=False, chat=True, logprobs=True),
     "plain chat": Traits(raw=False, chat=True),
