@@ -18,6 +18,7 @@ PAGES = (
     "docs/tasks.md",
     "docs/accounting.md",
     "docs/solvers.md",
+    "docs/native.md",
     "docs/ensembles.md",
     "docs/models.md",
     "docs/runs.md",
