@@ -131,7 +131,8 @@ def error_from(
     if isinstance(error, ModelError):
         return error
     given = tuple(withheld)
-    chain = [e for e in (error, error.__cause__) if isinstance(e, Exception)]  # what was raised, and what it wraps
+    # Inspect wraps some errors in one whose words are the whole request: what it wraps is read first
+    chain = [e for e in (error.__cause__, error) if isinstance(e, Exception)]
     variable = key_env or next(iter(api.api_key_vars), "that holds the provider's key")
     origin, status = next(((e, s) for e in chain if (s := _status(e)) is not None), (error, None))
     if status is not None and 400 <= status < 600:
@@ -139,7 +140,7 @@ def error_from(
         if refusal.complains_about("logprob"):
             return ModelUnusable(f"{where} gives no token probabilities{quote(refusal.words, given)}; say logprobs=false")
         return error_of(refusal, where, variable, has_key, given)
-    said = f"{where}: {type(error).__name__}{quote(plain_words(chain[-1]), given)}"
+    said = f"{where}: {type(error).__name__}{quote(plain_words(chain[0]), given)}"
     if any(api.is_auth_failure(e) for e in chain):
         return ModelUnusable(f"{said}; check the key in the environment variable {variable}")
     if any(isinstance(e, ImportError) or type(e).__name__ == "PrerequisiteError" for e in chain):
