@@ -97,7 +97,7 @@ class Inspect:
         traits, prompt = self.traits, request.prompt
         refuse_wrapping(prompt, traits, f"inspect/{self.model}")
         model = self._opened.get().model
-        config = model.config.merge(config_of(request, traits))
+        config = model.config.merge(config_of(request, traits, model.config.extra_body))
         key, variable = self._key
         withheld = (*((key,) if key else ()), prompt.text, prompt.frame.before)
         try:

@@ -67,8 +67,11 @@ def messages_of(prompt: Prompt, traits: Traits) -> list[ChatMessage]:
     return [kinds[role](content=sendable(content)) for role, content in turns]
 
 
-def config_of(request: Request, traits: Traits) -> GenerateConfig:
-    """A request's sampling as Inspect's configuration; what is at its default is left to the provider, as elsewhere."""
+def config_of(request: Request, traits: Traits, extra_body: Mapping[str, Any] | None = None) -> GenerateConfig:
+    """A request's sampling as Inspect's configuration; what is at its default is left to the provider, as elsewhere.
+
+    ``extra_body``: the user's own fields for a request's body, which stay.
+    """
     from inspect_ai.model import GenerateConfig
 
     sampling, frame = request.sampling, request.prompt.frame
@@ -81,9 +84,9 @@ def config_of(request: Request, traits: Traits) -> GenerateConfig:
         asked["seed"] = sampling.seed + request.draw
     if sampling.top_logprobs and traits.logprobs:
         asked |= {"logprobs": True, "top_logprobs": min(sampling.top_logprobs, _ALTERNATIVES)}
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = dict(extra_body or {})
     if frame.options and traits.template:
-        extra["chat_template_kwargs"] = dict(frame.options)
+        extra["chat_template_kwargs"] = {**extra.get("chat_template_kwargs", {}), **frame.options}
     if frame.forced and traits.chat:
         extra |= {"continue_final_message": True, "add_generation_prompt": False}
     return GenerateConfig(**asked, **({"extra_body": extra} if extra else {}))

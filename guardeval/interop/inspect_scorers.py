@@ -59,7 +59,9 @@ def _heard(state: TaskState, case: Case) -> tuple[Verdict, Usage]:
     if isinstance(kept, Mapping) and "verdict" in kept:
         return verdict_of(kept["verdict"]), usage_of_record(kept.get("usage"))
     if state.output is None or state.output.empty:
-        return Verdict(case.target, Outcome.FAILED, raw="no model was heard for this sample"), Usage()
+        return Verdict(
+            case.target, Outcome.FAILED, raw="no answer: the sample ended before one, at a limit of Inspect's or with an error"
+        ), Usage()
     try:
         completion = completion_of(state.output, state.output.model)
     except GuardevalError as e:

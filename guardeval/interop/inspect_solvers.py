@@ -71,7 +71,8 @@ class InspectAsker:
 
     async def generate(self, request: Request) -> Completion:
         refuse_wrapping(request.prompt, self.traits, self.name)
-        messages, config = messages_of(request.prompt, self.traits), config_of(request, self.traits)
+        messages = messages_of(request.prompt, self.traits)
+        config = config_of(request, self.traits, self._model.config.extra_body)
         cached: dict[str, Any] = {"cache": False} if request.draw else {}  # draws of one question are not one answer
         try:
             output = await self._model.generate(messages, config=config, **cached)

@@ -318,15 +318,18 @@ def test_an_ensemble_asks_the_models_under_inspects_roles(home):
         assert (verdict.label, verdict.score, verdict.voters) == (True, pytest.approx(2 / 3), Voters.MODELS)
 
 
-def test_inspect_scores_a_log_again_with_another_scorer(multistep):
+def test_inspect_scores_a_log_again_with_another_scorer_and_with_intervals(multistep):
     from inspect_ai import score
 
     from guardeval._inspect_registry import SCORERS
 
-    again = score(multistep.log, SCORERS["ranking"](), display="none", action="append")
-    metrics = {s.name: s.metrics for s in again.results.scores}
+    scorers = [SCORERS["ranking"](), SCORERS["classification"](intervals=True)]
+    again = score(multistep.log, scorers, display="none", action="overwrite")
+    found = {s.name: {k: m.value for k, m in s.metrics.items()} for s in again.results.scores}
     (task,) = multistep.run.tasks.values()
-    assert metrics["ranking"]["auroc_parsed"].value == pytest.approx(task.metrics["auroc,parsed"], nan_ok=True)
+    assert found["ranking"]["auroc_parsed"] == pytest.approx(task.metrics["auroc,parsed"], nan_ok=True)
+    ends = [found["classification"][f"f1_strict_{end}"] for end in ("low", "high")]
+    assert ends == pytest.approx(task.metrics["f1_ci,strict"])
 
 
 @pytest.mark.parametrize(
