@@ -15,7 +15,7 @@ from guardeval.broker.bound import total, usage_of
 from guardeval.contracts import Case, ChoosingSolver, Completion, Exchange, Request, Traits
 from guardeval.contracts import Solver as OurSolver
 from guardeval.data import Outcome, Target, Usage, Verdict
-from guardeval.errors import ConfigError, GuardevalError, ModelError
+from guardeval.errors import ConfigError, GuardevalError, ModelError, ModelUnusable
 from guardeval.interop.inspect_generate import completion_of, config_of, error_from, messages_of, refuse_wrapping, traits_of
 from guardeval.interop.inspect_records import KEY, plain, sample_of
 from guardeval.panel import Member, is_combining
@@ -134,9 +134,11 @@ def _solver(name: str, options: Mapping[str, Any]) -> Solver:
         chosen = own.for_model(asker.name)[1] if isinstance(own, ChoosingSolver) else own
         try:
             verdict = await chosen.solve(case, asker)
-        except ModelError as e:  # Inspect shows, counts and retries the provider's own error
+        except ModelError as e:
             _record(state, Verdict(case.target, Outcome.FAILED, raw=str(e)), asker)
-            raise e.__cause__ or e  # noqa: B904
+            if isinstance(e, ModelUnusable) or e.__cause__ is None:
+                raise  # what to do about it is ours to say
+            raise e.__cause__ from None  # the provider's own error, as Inspect shows and counts it
         _record(state, verdict, asker)
         _show(state, verdict, asker)
         return state
