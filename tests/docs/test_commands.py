@@ -34,7 +34,7 @@ def run_command(words: list[str]) -> int:
 def check_command(words: list[str]) -> None:
     """Every flag, option and name in a command that cannot be run here exists."""
     if words[0] != "guardeval":
-        assert words[0] in {"accelerate", "export", "lm_eval", "ollama", "pip"}, words
+        assert words[0] in {"accelerate", "export", "inspect", "lm_eval", "ollama", "pip"}, words
         return
     command = words[1] if words[1] in COMMANDS else "run"
     module = import_module(f"guardeval.cli.{command.replace('-', '_')}_command")

@@ -1,0 +1,1 @@
+"""Other tools' formats and interfaces, spoken by guardeval."""
