@@ -19,10 +19,9 @@ __all__ = ["configure_family", "execute_family"]
 
 def configure_family(parser: Parser) -> None:
     """Adds the flags of ``validate family``."""
-    parser.add_argument("name", metavar="NAME", help="a guard family's solver: llama_guard, qwen3guard, …")
-    parser.add_argument("-S", dest="solver_options", action="append", default=[], metavar="K=V", help="its version, and so on")
-    parser.add_argument("--model", "-m", action=ModelAction, required=True, metavar="M", help="backend/NAME to render with")
-    parser.add_argument("-M", action=ModelOptionAction, metavar="K=V", help="option of the model")
+    parser.add_argument("-S", dest="solver_options", action="append", default=[], metavar="K=V", help="family: its version, …")
+    parser.add_argument("--model", "-m", action=ModelAction, metavar="M", help="family: backend/NAME to render with")
+    parser.add_argument("-M", action=ModelOptionAction, metavar="K=V", help="family: option of the model")
 
 
 def execute_family(args: argparse.Namespace) -> int:
@@ -33,9 +32,11 @@ def execute_family(args: argparse.Namespace) -> int:
 
     registry = Registry()
     given = parse_options(args.solver_options, "-S")
-    (spec,) = args.model if len(args.model) == 1 else [_refuse(args.model)]
+    if len(args.names) != 1 or len(args.model or ()) != 1:
+        raise ConfigError("guardeval validate family: one family and one --model are wanted: `validate family NAME --model M`")
+    spec = args.model[0]
     model = build_model(ModelSpec(spec["name"], spec["args"]), registry)
-    solver, family = _chosen(args.name, given, spec["name"], registry)
+    solver, family = _chosen(args.names[0], given, spec["name"], registry)
     findings, probabilities = asyncio.run(_check(solver, family, model))
     print(f"{family.name} ({family.source}) on {printable(spec['name'])}")
     for found in findings:
@@ -43,10 +44,6 @@ def execute_family(args: argparse.Namespace) -> int:
     print(f"  {probabilities}; the verdict is {family.verdict}")
     results = {found.result for found in findings}
     return 1 if Conforms.DRIFT in results else 2 if results == {Conforms.UNKNOWN} else 0
-
-
-def _refuse(models: list[Any]) -> Any:
-    raise ConfigError(f"validate family renders with one model, not {len(models)}")
 
 
 def _chosen(name: str, given: dict[str, Any], model: str, registry: Registry) -> tuple[Any, Family]:

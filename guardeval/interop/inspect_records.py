@@ -53,6 +53,7 @@ def verdict_of(record: Mapping[str, Any]) -> Verdict:
         own = dict(record)
         own["target"], own["voters"] = Target(own["target"]), own["voters"] and Voters(own["voters"])
         own["votes"], own["notes"] = tuple(Vote(**_vote(v)) for v in own["votes"]), tuple(own["notes"])
+        own["codes"] = tuple(own.get("codes", ()))
         return Verdict(**_said(own))
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise _broken("verdict", e) from e
