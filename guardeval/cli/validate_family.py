@@ -32,13 +32,15 @@ def execute_family(args: argparse.Namespace) -> int:
 
     registry = Registry()
     given = parse_options(args.solver_options, "-S")
-    if len(args.names) != 1 or len(args.model or ()) != 1:
+    models = getattr(args, "models", None) or []
+    if len(args.names) != 1 or len(models) != 1:
         raise ConfigError("guardeval validate family: one family and one --model are wanted: `validate family NAME --model M`")
-    spec = args.model[0]
-    model = build_model(ModelSpec(spec["name"], spec["args"]), registry)
-    solver, family = _chosen(args.names[0], given, spec["name"], registry)
+    name, options = models[0]
+    given_to_all = getattr(args, "model_options", None) or []
+    model = build_model(ModelSpec(name, parse_options([*given_to_all, *options], "-M")), registry)
+    solver, family = _chosen(args.names[0], given, name, registry)
     findings, probabilities = asyncio.run(_check(solver, family, model))
-    print(f"{family.name} ({family.source}) on {printable(spec['name'])}")
+    print(f"{family.name} ({family.source}) on {printable(name)}")
     for found in findings:
         print(f"  {found.result:<8} {found.what}: {printable(found.words)}")
     print(f"  {probabilities}; the verdict is {family.verdict}")
