@@ -274,7 +274,7 @@ metadata:
 # what must fail and is run; one mistake often breaks other rules, too
 EXPECTED = {
     "TestGuesses": {"an_unreadable_answer_is_never_a_label", "an_answer_that_repeats_the_sample_is_never_a_label"},
-    "TestSearches": {"an_unreadable_answer_is_never_a_label", "an_answer_that_is_cut_off_is_never_a_label"},
+    "TestSearches": {"an_unreadable_answer_is_never_a_label", "an_answer_that_repeats_the_sample_is_never_a_label"},
     "TestRenders": {"the_sample_stands_in_the_prompt_as_it_is_and_once"},
     "TestSwallows": {"errors_of_the_model_pass_or_are_a_failed_verdict", "being_cancelled_passes_and_leaves_nothing_behind"},
     "TestRemembers": {"cases_at_once_do_not_mix"},
