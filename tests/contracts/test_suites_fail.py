@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
 BROKEN = '''
 """Plugins that a stranger might write, each with one mistake."""
 
@@ -219,7 +221,7 @@ from guardeval.testing.suites import (
     ModelSuite, OptimizerSuite, ScorerSuite, SolverSuite, TaskSuite, TrainerSuite
 )
 
-for name in "Good Guesses Searches Renders Swallows Remembers Invents Counts ReadsAFile Nothing".split():
+for name in "Guesses Searches Renders Swallows Remembers Invents Counts ReadsAFile Nothing".split():
     globals()[f"Test{name}"] = type(f"Test{name}", (SolverSuite,), {"plugin": getattr(broken, name)})
 for name in ("Nought", "Shuffles"):
     globals()[f"Test{name}"] = type(f"Test{name}", (ScorerSuite,), {"plugin": getattr(broken, name)})
@@ -308,10 +310,12 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, set[str]
     folder = tmp_path_factory.mktemp("broken")
     (folder / "broken.py").write_text(BROKEN)
     (folder / "test_broken.py").write_text(TESTS)
+    for name, text in re.findall(r"^```python file=(\w+\.py)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL):
+        (folder / name).write_text(text)
     (folder / "loose.yaml").write_text(TASK)
     (folder / "rows.csv").write_text("name,text,label\na,first,yes\na,second,yes\n")
     tests = [f"test_broken.py::{suite}::test_{name}" for suite, names in EXPECTED.items() for name in sorted(names)]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", "test_broken.py::TestGood", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", "test_mine.py", *tests]
     environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "COLUMNS": "300"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", check=False)
     found: dict[str, set[str]] = {}
@@ -328,8 +332,8 @@ def test_a_broken_plugin_fails_the_tests_of_the_rule_that_it_breaks(
     assert EXPECTED[suite] - failed[0].get(suite, set()) == set()
 
 
-def test_a_plugin_without_a_mistake_passes(failed: tuple[dict[str, set[str]], str]) -> None:
-    assert "TestGood" not in failed[0]
+def test_the_example_of_the_documentation_passes(failed: tuple[dict[str, set[str]], str]) -> None:
+    assert "test_mine.py" not in failed[1] and " passed" in failed[1]
 
 
 def test_a_failure_says_which_rule_and_where_to_read(failed: tuple[dict[str, set[str]], str]) -> None:
