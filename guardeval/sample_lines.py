@@ -43,7 +43,7 @@ def _doc_bytes(doc: Mapping[str, Any]) -> bytes:
 def _logged_prompt(prompt: Prompt) -> tuple[orjson.Fragment | str, str]:
     """The rendered prompt as JSON, and its sha256."""
     frame: Frame = prompt.frame
-    if frame.turns or (frame.forced and not frame.raw):
+    if frame.turns or prompt.earlier or frame.options or (frame.forced and not frame.raw):
         text = prompt.as_text()
         return text, _sha(text.encode("utf-8", "surrogatepass"))
     shared = frame.memo.get("line")
@@ -138,6 +138,8 @@ class LineWriter:
             own["readings"] = verdict.readings
         if verdict.notes:
             own["notes"] = verdict.notes
+        if verdict.codes:
+            own["codes"] = verdict.codes
         if verdict.votes:
             texts = {} if self.redact else {e.completion.text: i for i, e in enumerate(exchanges)}
             own["voters"] = verdict.voters
@@ -148,6 +150,8 @@ class LineWriter:
             own["steps"] = [[s.name, ""] for s in verdict.steps]
             return own
         own["prompt"], own["response"] = self._texts(sample)
+        if sample.history:
+            own["history"] = sample.history
         own["steps"] = [[s.name, s.text] for s in verdict.steps]
         if not exchanges or verdict.raw != exchanges[-1].completion.text:
             own["raw"] = verdict.raw
@@ -223,6 +227,7 @@ def judged_from_line(line: bytes, where: Callable[[], str] = lambda: "samples fi
             known_policies=frozenset(own["known_policies"]),
             category=own.get("category"),
             doc=doc,
+            history=tuple((role, content) for role, content in own.get("history", ())),
         )
         raw = own.get("raw")
         verdict = Verdict(
@@ -239,6 +244,7 @@ def judged_from_line(line: bytes, where: Callable[[], str] = lambda: "samples fi
             readings=own.get("readings"),
             voters=Voters(own["voters"]) if "voters" in own else None,
             mean_score=own.get("mean_score"),
+            codes=tuple(own.get("codes", ())),
         )
         return Judged(sample, verdict, Usage(*own["usage"]), bool(own.get("seen"))), int(own["cluster"])
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
