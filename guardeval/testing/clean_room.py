@@ -28,6 +28,7 @@ HEAVY = frozenset(
     "torch transformers datasets onnxruntime onnx optimum trl peft accelerate bitsandbytes sklearn pandas pyarrow matplotlib "
     "xllamacpp gguf ray inspect_ai lm_eval openai ollama aiohttp httpx vllm tensorflow jax anthropic".split()
 )
+_OWN = f"{Path(__file__).resolve().parent.parent}{os.sep}"  # taxonomies, prompts: guardeval's own data are as its code
 _READING = {"open", "os.listdir", "os.scandir"}
 _TOUCHING = (
     *("socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec", "os.fork"),
@@ -101,7 +102,9 @@ class _Watch:
             return True
         if event not in _READING:
             return False
-        return self._reading or (event == "open" and _writes(arguments))
+        if event == "open" and _writes(arguments):
+            return True
+        return self._reading and not str(arguments[0]).startswith(_OWN)
 
 
 def _writes(arguments: tuple[Any, ...]) -> bool:

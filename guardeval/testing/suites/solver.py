@@ -31,7 +31,8 @@ class SolverSuite(PluginSuite):
     """Set ``plugin``; a solver with an answer format of its own also overrides ``answer`` and ``words``.
 
     ``targets``: what it judges. ``scores``: where its score comes from, ``tokens``, ``votes``, or None where it has none.
-    ``traits`` are those of the model that it is tried on, ``model_name`` its name.
+    ``traits`` are those of the model that it is tried on, ``model_name`` its name. ``history``: False for a format that has no
+    place for earlier turns.
     """
 
     chapter: ClassVar[str] = "Solvers"
@@ -41,6 +42,7 @@ class SolverSuite(PluginSuite):
     policies: ClassVar[PolicySet] = SHORT_POLICIES
     traits: ClassVar[Traits] = Traits(**_ABLE)
     model_name: ClassVar[str] = "scripted"
+    history: ClassVar[bool] = True
 
     # ── what a solver of another format overrides ───────────────────────────────────────────────────────────────────
 
@@ -193,8 +195,8 @@ class SolverSuite(PluginSuite):
                     self.hold(False, rule, f"prompt={prompt!r} response={response!r}: {type(e).__name__}: {e}")
 
     def test_earlier_turns_of_the_conversation_are_asked_in_order(self) -> None:
-        if "history" not in Sample.__annotations__:
-            pytest.skip("samples have no earlier turns here")
+        if not self.history or "history" not in Sample.__annotations__:
+            pytest.skip("has no place for earlier turns")
         turns = (("user", "An early question"), ("assistant", "an early reply"))
         for target in self.targets:
             case = self.case(target)
