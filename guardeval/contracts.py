@@ -26,6 +26,7 @@ __all__ = [
     "CONTRACT_VERSION",
     "BatchModel",
     "Case",
+    "ChoosingSolver",
     "Completion",
     "DrawingModel",
     "Exchange",
@@ -83,10 +84,11 @@ class Frame:
 
     Made once per solver, target and policy set; its hash and JSON are computed once, so that ten kilobytes of
     policies cost no more per sample than the sample's own text. ``raw`` means the text goes to the model as it is,
-    without a chat template. ``forced`` is the beginning of the answer, put into the model's mouth.
+    without a chat template; the tokenizer's own beginning (BOS) is not part of it. ``forced`` is the beginning of the answer,
+    put into the model's mouth. ``options`` are JSON-able variables that the model's chat template takes beside the turns.
     """
 
-    __slots__ = ("_length", "_state", "after", "before", "forced", "memo", "raw", "role", "turns")
+    __slots__ = ("_length", "_state", "after", "before", "forced", "memo", "options", "raw", "role", "turns")
 
     def __init__(
         self,
@@ -97,18 +99,22 @@ class Frame:
         role: str = "user",
         raw: bool = False,
         forced: str = "",
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        if raw and turns:
-            raise ValueError("a raw prompt is one text: it has no earlier turns")
+        if raw and (turns or options):
+            raise ValueError("a raw prompt is one text: it has no earlier turns and no chat template")
         self.before, self.after, self.turns, self.role, self.raw, self.forced = before, after, tuple(turns), role, raw, forced
+        self.options: Mapping[str, Any] = dict(options or {})
         self._state: Any = None
         self._length: int | None = None
-        self.memo: dict[str, Any] = {}  # what users of the frame compute once from it
+        self.memo: dict[Any, Any] = {}  # what users of the frame compute once from it
 
-    def head(self) -> bytes:
+    def head(self, earlier: Sequence[Turn] = ()) -> bytes:
         """Canonical bytes up to the hole. Lengths follow contents, so that the bytes up to any point are a prefix."""
         head = bytearray(b"raw\0" if self.raw else b"chat\0")
-        for role, content in self.turns:
+        if self.options:
+            head += b"options\0" + json.dumps(self.options, sort_keys=True).encode() + b"\0"
+        for role, content in (*self.turns, *earlier):
             body = content.encode("utf-8", "surrogatepass")
             head += role.encode() + b"\0" + body + len(body).to_bytes(8, "big")
         return bytes(head) + self.role.encode() + b"\0" + self.before.encode("utf-8", "surrogatepass")
@@ -123,10 +129,14 @@ class Frame:
 
 @value
 class Prompt:
-    """A frame with its hole filled. The text is data: it is put in as it is, never rendered as a template."""
+    """A frame with its hole filled. The text is data: it is put in as it is, never rendered as a template.
+
+    ``earlier`` are turns of the sample's own between the frame's and the last one; their contents are data too.
+    """
 
     frame: Frame
     text: str
+    earlier: tuple[Turn, ...] = ()
 
     @classmethod
     def raw(cls, text: str) -> Prompt:
@@ -147,7 +157,12 @@ class Prompt:
     @property
     def turns(self) -> tuple[Turn, ...]:
         """All turns; of a raw prompt one ``user`` turn."""
-        return (*self.frame.turns, Turn(self.frame.role, self.last))
+        return (*self.frame.turns, *self.earlier, Turn(self.frame.role, self.last))
+
+    @property
+    def said(self) -> str:
+        """All that the sample itself says in it: what is judged, and therefore never an answer."""
+        return "\n".join((*(content for _, content in self.earlier), self.text)) if self.earlier else self.text
 
     def messages(self) -> list[dict[str, str]]:
         """The turns as chat completions take them; a forced beginning is a last ``assistant`` message."""
@@ -158,13 +173,18 @@ class Prompt:
         """The prompt as one text, as logs and lm-eval's ``arguments`` show it: several turns as JSON messages."""
         if self.frame.raw:
             return self.last + self.frame.forced
-        if not self.frame.turns and not self.frame.forced:
+        if self.frame.options:
+            shown = {"messages": self.messages(), "chat_template_kwargs": self.frame.options}
+            return json.dumps(shown, ensure_ascii=False)
+        if not self.frame.turns and not self.frame.forced and not self.earlier:
             return self.last
         return json.dumps(self.messages(), ensure_ascii=False)
 
     def digest(self) -> bytes:
         """sha256 of what is asked; equal for equal rendered prompts, however they are split into frame and text."""
         frame = self.frame
+        if self.earlier:
+            return hashlib.sha256(frame.head(self.earlier) + frame.tail(self.text)).digest()
         if frame._state is None:
             frame._state = hashlib.sha256(frame.head())
         state = frame._state.copy()
@@ -260,6 +280,7 @@ class Traits:
     chat: bool = True  # takes turns
     raw: bool = False  # takes a raw prompt without wrapping it in a chat template
     forced: bool = False  # continues a forced beginning of the answer
+    template: bool = False  # hands options of a prompt to the model's chat template
     connections: int = 64  # requests under way at once at most (remote)
     batch: int = 256  # requests per call at most (local)
     instant: bool = False  # answers in microseconds: asked on the event loop, for handing over to a thread costs more (local)
@@ -396,6 +417,14 @@ class Solver(Protocol):
     """
 
     async def solve(self, case: Case, model: Asker) -> Verdict: ...
+
+
+@runtime_checkable
+class ChoosingSolver(Protocol):
+    """A solver that stands for others: which one depends on the model. A run asks once, before the first sample."""
+
+    def for_model(self, name: str) -> tuple[str, Solver]:
+        """Name and solver for the model of this name. Raises :class:`~guardeval.errors.ConfigError` where none fits."""
 
 
 @runtime_checkable

@@ -63,6 +63,7 @@ class Sample:
     known_policies: frozenset[str] = _NONE
     category: str | None = None  # the source's own category, for slices
     doc: Mapping[str, Any] = field(default_factory=dict)  # the row as it stands upstream
+    history: tuple[tuple[str, str], ...] = ()  # (role, content) of the turns before ``prompt``: user, assistant or system
 
 
 @value

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from guardeval.broker import Broker, BudgetSpent, Counters, Estimate, default_cache_path
 from guardeval.card_defaults import Asked, with_card_defaults
 from guardeval.contamination import Contact, Marker, is_untold, seen_by
-from guardeval.contracts import Case, Solver
+from guardeval.contracts import Case, ChoosingSolver, Solver
 from guardeval.data import Judged, Outcome, Sample, Target, Verdict
 from guardeval.errors import ConfigError, DataError, GuardevalError, ModelError, ModelUnusable, PluginError
 from guardeval.judged import OUTCOMES, Judgements
@@ -161,7 +161,15 @@ def _parties(asked: Asked, registry: Registry) -> tuple[Party, ...]:
         if isinstance(solver, Combiner):
             solver.check(party.names)
         return (party,)
-    return tuple(Party((s,), s.spec.solver or name, s.solver or solver) for s in seats)
+    return tuple(_alone(seat, name, solver) for seat in seats)
+
+
+def _alone(seat: Seat, name: str, solver: Solver) -> Party:
+    """One model with its own solver, or the one for all; of a solver that chooses, what it chose."""
+    own_name, own = (seat.spec.solver or name, seat.solver or solver)
+    if isinstance(own, ChoosingSolver):
+        own_name, own = own.for_model(seat.spec.name)
+    return Party((seat,), own_name, own)
 
 
 def _solver(name: str, options: Mapping[str, Any], registry: Registry) -> Solver:

@@ -43,7 +43,7 @@ def _doc_bytes(doc: Mapping[str, Any]) -> bytes:
 def _logged_prompt(prompt: Prompt) -> tuple[orjson.Fragment | str, str]:
     """The rendered prompt as JSON, and its sha256."""
     frame: Frame = prompt.frame
-    if frame.turns or (frame.forced and not frame.raw):
+    if frame.turns or prompt.earlier or frame.options or (frame.forced and not frame.raw):
         text = prompt.as_text()
         return text, _sha(text.encode("utf-8", "surrogatepass"))
     shared = frame.memo.get("line")
@@ -148,6 +148,8 @@ class LineWriter:
             own["steps"] = [[s.name, ""] for s in verdict.steps]
             return own
         own["prompt"], own["response"] = self._texts(sample)
+        if sample.history:
+            own["history"] = sample.history
         own["steps"] = [[s.name, s.text] for s in verdict.steps]
         if not exchanges or verdict.raw != exchanges[-1].completion.text:
             own["raw"] = verdict.raw
@@ -223,6 +225,7 @@ def judged_from_line(line: bytes, where: Callable[[], str] = lambda: "samples fi
             known_policies=frozenset(own["known_policies"]),
             category=own.get("category"),
             doc=doc,
+            history=tuple((role, content) for role, content in own.get("history", ())),
         )
         raw = own.get("raw")
         verdict = Verdict(

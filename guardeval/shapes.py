@@ -21,6 +21,7 @@ from guardeval.labels import LabelSpec, Row, read_label_spec
 from guardeval.mined_rows import mined_reader
 from guardeval.policies import POLICIES
 from guardeval.taxonomy import Taxonomy
+from guardeval.turns import Spoken, history_of, spoken
 from guardeval.yaml_files import Spec, load_yaml
 
 __all__ = [
@@ -48,7 +49,9 @@ class Shape:
     name: str
     prompt: tuple[str, ...] = ()
     response: str | None = None
-    conversation: str | None = None
+    conversation: str | None = None  # a column with "Human user: … AI assistant: …"
+    messages: str | None = None  # a column with a list of messages: role, content
+    history: str | None = None  # a column with the messages before the prompt
     label: LabelSpec | None = None
     where: tuple[tuple[str, frozenset[str | None], bool], ...] = ()  # column, canonical values, True = any of, False = none of
     id: str | None = None
@@ -66,7 +69,7 @@ class Shape:
         """Columns that must be there for this target."""
         if self.variants:
             return frozenset().union(*(v.needed(target) for v in self.variants))
-        named = [*self.prompt, self.conversation, *self.columns, self.category, self.policies]
+        named = [*self.prompt, self.conversation, self.messages, self.history, *self.columns, self.category, self.policies]
         named += self.label.columns if self.label else ()
         named += self.taxonomy.columns if self.taxonomy else ()
         named += [column for column, _, _ in self.where]
@@ -83,7 +86,9 @@ class Shape:
         return not flags or any(c.removesuffix("?") in columns for c in flags)
 
     def has_response(self, columns: frozenset[str]) -> bool:
-        return self.conversation is not None or (self.response is not None and self.response.removesuffix("?") in columns)
+        if self.conversation is not None or self.messages is not None:
+            return True
+        return self.response is not None and self.response.removesuffix("?") in columns
 
 
 def read_shape(spec: Spec, name: str, target: Target) -> Shape:
@@ -96,10 +101,15 @@ def read_shape(spec: Spec, name: str, target: Target) -> Shape:
         variants = [read_shape(Spec(spec.file, spec.keys, _filled(own, str(e))), name, target) for e in each]
         variants = [replace(v, each=str(e)) for v, e in zip(variants, each, strict=True)]
         return replace(variants[0], variants=tuple(variants))
-    fields = spec.spec("fields").only(("prompt", "response", "conversation"))
-    prompt, conversation = fields.texts("prompt"), fields.text("conversation")
-    if bool(prompt) == (conversation is not None):
-        raise spec.error(f"shape {name!r}: `fields` must name the column of the `prompt`, or of a `conversation`", "fields")
+    fields = spec.spec("fields").only(("prompt", "response", "conversation", "messages", "history"))
+    prompt, conversation, messages = fields.texts("prompt"), fields.text("conversation"), fields.text("messages")
+    if bool(prompt) + (conversation is not None) + (messages is not None) != 1:
+        raise spec.error(
+            f"shape {name!r}: `fields` must name the column of the `prompt`, or of a `conversation`, or of `messages`", "fields"
+        )
+    history = fields.text("history")
+    if history is not None and not prompt:
+        raise spec.error("`history` goes with `prompt`: `messages` and `conversation` hold all turns", "fields")
     label = spec.spec("label")
     if not label:
         raise spec.error(
@@ -110,6 +120,8 @@ def read_shape(spec: Spec, name: str, target: Target) -> Shape:
         prompt,
         fields.text("response"),
         conversation,
+        messages,
+        history,
         read_label_spec(label, target),
         _where(spec.spec("where")),
         spec.text("id"),
@@ -245,7 +257,7 @@ def compile_mined(shape: Shape, target: Target, taxonomy: Taxonomy | None, impli
 def compile_prompt(shape: Shape) -> Callable[[Row], str]:
     """The prompt of a row of this shape, whatever its label. Raises :class:`DataError` for a row without one."""
     texts = _compile_texts(shape, Target.PROMPT)
-    return lambda row: texts(row)[0]
+    return lambda row: texts(row).prompt
 
 
 def _compile_where(shape: Shape) -> Callable[[Row], bool]:
@@ -274,15 +286,15 @@ def _compile_one(
         label = label_of(row)
         if label is None:
             return None
-        prompt, response = texts_of(row)
+        prompt, response, history = texts_of(row)
         if response is None and without:
             raise DataError(without)
         name = None if id_column is None else row.get(id_column)
         known_as = str(number) if name is None or name == "" else f"{name}:{shape.each}" if shape.each else str(name)
         if gold_of is None:
-            return Sample(known_as, number, prompt, response, labels[label], _NONE, _NONE, None, row)
+            return Sample(known_as, number, prompt, response, labels[label], _NONE, _NONE, None, row, history)
         policies, known, category = gold_of(row, label)
-        return Sample(known_as, number, prompt, response, labels[label], policies, known, category, row)
+        return Sample(known_as, number, prompt, response, labels[label], policies, known, category, row, history)
 
     return read
 
@@ -291,9 +303,16 @@ _HUMAN = "Human user:\n"
 _ASSISTANT = "\n\nAI assistant:\n"
 
 
-def _compile_texts(shape: Shape, target: Target) -> Callable[[Row], tuple[str, str | None]]:
-    """``row → (prompt, response)``; the response is None for prompt tasks, which never see it."""
+_Texts = Callable[[Row], Spoken]
+
+
+def _compile_texts(shape: Shape, target: Target) -> _Texts:
+    """``row → (prompt, response, history)``; the response is None for prompt tasks, which never see it."""
     with_response = target in _NEEDS_RESPONSE
+    if shape.messages is not None:
+        return _messages(shape.messages, with_response)
+    if shape.history is not None:
+        return _with_history(_compile_texts(replace(shape, history=None), target), shape.history.removesuffix("?"))
     if shape.conversation is not None:
         return _conversation(shape.conversation, with_response)
     if len(shape.prompt) > 1:
@@ -301,32 +320,44 @@ def _compile_texts(shape: Shape, target: Target) -> Callable[[Row], tuple[str, s
     column = shape.prompt[0].removesuffix("?")
     response = shape.response.removesuffix("?") if shape.response is not None and with_response else None
 
-    def read(row: Row) -> tuple[str, str | None]:
+    def read(row: Row) -> Spoken:
         prompt = row.get(column)
         if type(prompt) is not str or not prompt:
             prompt = _prompt(prompt, column, row)
         if response is None:
-            return prompt, None
+            return Spoken(prompt, None, ())
         answer = row.get(response)
-        return prompt, answer if answer is None or type(answer) is str else _text(answer, response)
+        return Spoken(prompt, answer if answer is None or type(answer) is str else _text(answer, response), ())
 
     return read
 
 
-def _joined(columns: tuple[str, ...], response: str | None, with_response: bool) -> Callable[[Row], tuple[str, str | None]]:
+def _messages(column: str, with_response: bool) -> _Texts:
+    def read(row: Row) -> Spoken:
+        found = spoken(row.get(column), column)
+        return found if with_response else found._replace(response=None)
+
+    return read
+
+
+def _with_history(texts: _Texts, column: str) -> _Texts:
+    return lambda row: texts(row)._replace(history=history_of(row.get(column), column))
+
+
+def _joined(columns: tuple[str, ...], response: str | None, with_response: bool) -> _Texts:
     answer_column = response.removesuffix("?") if response is not None and with_response else None
 
-    def read(row: Row) -> tuple[str, str | None]:
+    def read(row: Row) -> Spoken:
         parts = [_text(row[c], c) for c in columns if not is_empty(row.get(c))]
         prompt = "\n\n".join(parts) or _prompt(None, columns[-1], row)
         answer = None if answer_column is None else row.get(answer_column)
-        return prompt, None if answer is None else _text(answer, str(answer_column))
+        return Spoken(prompt, None if answer is None else _text(answer, str(answer_column)), ())
 
     return read
 
 
-def _conversation(column: str, with_response: bool) -> Callable[[Row], tuple[str, str | None]]:
-    def read(row: Row) -> tuple[str, str | None]:
+def _conversation(column: str, with_response: bool) -> _Texts:
+    def read(row: Row) -> Spoken:
         text = row.get(column)
         start = text.find(_HUMAN) if isinstance(text, str) else -1
         split = text.rfind(_ASSISTANT) if isinstance(text, str) else -1
@@ -334,7 +365,8 @@ def _conversation(column: str, with_response: bool) -> Callable[[Row], tuple[str
             raise DataError(f"column {column!r} holds no conversation ('Human user:' … 'AI assistant:' …)")
         assert isinstance(text, str)  # noqa: S101
         answer = text[split + len(_ASSISTANT) :].removesuffix("\n\n")
-        return text[start + len(_HUMAN) : split], None if answer == "None" or not with_response else answer
+        response = None if answer == "None" or not with_response else answer
+        return Spoken(text[start + len(_HUMAN) : split], response, ())
 
     return read
 

@@ -133,12 +133,18 @@ def echo_of(answer: str, block: str, opening: bytes, case: Case, prompt: Prompt 
     judged, or when the answer is a piece of a prompt that spells the block out.
     """
     words, rest = _block_words(block, opening)
-    own = squeeze(prompt.text if prompt is not None else f"{case.sample.prompt}\n{case.sample.response or ''}")
+    own = squeeze(prompt.said if prompt is not None else _said(case))
     if words in own and all(line in own for line in rest):
         return ECHO
     if prompt is not None and spells(prompt.frame, words) and repeats_prompt(answer, words + b"".join(rest), prompt):
         return "the answer repeats the prompt"
     return None
+
+
+def _said(case: Case) -> str:
+    """All that the sample says."""
+    sample = case.sample
+    return "\n".join((*(content for _, content in sample.history), sample.prompt, sample.response or ""))
 
 
 @lru_cache(maxsize=1024)

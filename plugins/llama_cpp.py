@@ -64,7 +64,8 @@ class LlamaCpp:
     @property
     def traits(self) -> Traits:
         return Traits(
-            logprobs=True, chat=True, raw=True, forced=True, connections=self.parallel, timeout=self.timeout, remote=True,
+            logprobs=True, chat=True, raw=True, forced=True, template=True, connections=self.parallel, timeout=self.timeout,
+            remote=True,
             price=(0.0, 0.0),
         )  # fmt: skip
 
@@ -124,6 +125,8 @@ class LlamaCpp:
             k = sampling.top_logprobs
             body |= {"logprobs": k} if raw else {"logprobs": True, "top_logprobs": k}
         asked = {"prompt": sendable(prompt.last + prompt.frame.forced)} if raw else {"messages": sendable_messages(prompt)}
+        if prompt.frame.options:
+            body["chat_template_kwargs"] = dict(prompt.frame.options)
         return orjson.dumps(body | asked)
 
     @property

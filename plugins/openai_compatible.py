@@ -15,7 +15,7 @@ import orjson
 
 from guardeval.api_errors import Refusal, error_of, quote, read_refusal
 from guardeval.chat_api import model_names, parse_json, read_answer, read_answers, sendable
-from guardeval.contracts import Completion, Finish, Frame, Prompt, Request, Sampling, Traits
+from guardeval.contracts import Completion, Finish, Frame, Prompt, Request, Sampling, Traits, Turn
 from guardeval.endpoint import api_key, clean_base_url, needs_proxy
 from guardeval.errors import ConfigError, ModelError, ModelUnusable, Transient, did_you_mean
 from guardeval.http_connections import ConnectFailed, HttpConnections
@@ -71,6 +71,7 @@ class OpenAICompatible:
             chat=self.endpoint != "completions",
             raw=self.endpoint != "chat",
             forced=True,
+            template=True,
             timeout=self.timeout,
             remote=True,
             price=self.price,
@@ -171,10 +172,7 @@ class OpenAICompatible:
         return self.endpoint == "completions" or (frame.raw and self.endpoint == "auto")
 
     def _body(self, prompt: Prompt, sampling: Sampling, draw: int, raw: bool, n: int = 1) -> bytes:
-        frame = prompt.frame
-        parts = frame.memo.get("completions" if raw else "chat")
-        if parts is None:
-            parts = frame.memo["completions" if raw else "chat"] = _raw_parts(frame) if raw else _chat_parts(frame)
+        parts = _parts(prompt, raw)
         settings = self._settings.get((sampling, raw))
         if settings is None:
             settings = self._settings[sampling, raw] = self._encoded(sampling, raw)
@@ -233,18 +231,33 @@ def _escaped(text: str) -> bytes:
         return orjson.dumps(sendable(text))[1:-1]
 
 
-def _chat_parts(frame: Frame) -> tuple[bytes, bytes]:
+def _parts(prompt: Prompt, raw: bool) -> tuple[bytes, bytes]:
+    """A prompt's JSON before and after its text, escaped once a frame where the sample brings no turns of its own."""
+    frame, make = prompt.frame, _raw_parts if raw else _chat_parts
+    if prompt.earlier:
+        return make(frame, prompt.earlier)
+    name = "completions" if raw else "chat"
+    parts: tuple[bytes, bytes] | None = frame.memo.get(name)
+    if parts is None:
+        parts = frame.memo[name] = make(frame)
+    return parts
+
+
+def _chat_parts(frame: Frame, earlier: Sequence[Turn] = ()) -> tuple[bytes, bytes]:
     """``,"messages":[…`` up to the hole and from it on. A forced beginning is a last assistant message to be continued."""
-    turns = b"".join(b'{"role":"%s","content":"%s"},' % (role.encode(), _escaped(content)) for role, content in frame.turns)
+    shown = (*frame.turns, *earlier)
+    turns = b"".join(b'{"role":"%s","content":"%s"},' % (role.encode(), _escaped(content)) for role, content in shown)
     head = b',"messages":[%s{"role":"%s","content":"%s' % (turns, frame.role.encode(), _escaped(frame.before))
     tail = _escaped(frame.after) + b'"}'
+    if frame.options:  # as vLLM, SGLang and llama.cpp take them
+        head = b',"chat_template_kwargs":' + orjson.dumps(frame.options) + head
     if not frame.forced:
         return head, tail + b"]"
     forced = b',{"role":"assistant","content":"%s"}]' % _escaped(frame.forced)
     return head, tail + forced + b',"continue_final_message":true,"add_generation_prompt":false'
 
 
-def _raw_parts(frame: Frame) -> tuple[bytes, bytes]:
+def _raw_parts(frame: Frame, turns: Sequence[Turn] = ()) -> tuple[bytes, bytes]:
     """``,"prompt":"…`` up to the hole and from it on; turns of a chat prompt stand under each other."""
-    earlier = b"".join(_escaped(content + "\n\n") for _, content in frame.turns)
+    earlier = b"".join(_escaped(content + "\n\n") for _, content in (*frame.turns, *turns))
     return b',"prompt":"' + earlier + _escaped(frame.before), _escaped(frame.after + frame.forced) + b'"'

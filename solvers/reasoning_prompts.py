@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from guardeval.contracts import Case, Frame, Prompt
-from guardeval.data import Target
+from guardeval.data import Sample, Target
 from guardeval.errors import ConfigError
 from guardeval.policies import PolicySet
 
@@ -42,9 +42,16 @@ class Question:
 
     def prompt(self, case: Case) -> Prompt:
         sample = case.sample
+        prompt = sample.prompt if not sample.history else _with_history(sample)
         if self.between is None:
-            return Prompt(self.frame, sample.prompt)
-        return Prompt(self.frame, sample.prompt + self.between + (sample.response or self.absent))
+            return Prompt(self.frame, prompt)
+        return Prompt(self.frame, prompt + self.between + (sample.response or self.absent))
+
+
+def _with_history(sample: Sample) -> str:
+    """The prompt under the turns before it. All of it is the sample's text, the words between the turns are ours."""
+    said = "\n\n".join(f"[{role}]\n{content}" for role, content in sample.history)
+    return f"(Earlier in the conversation:)\n\n{said}\n\n(The prompt to judge:)\n\n{sample.prompt}"
 
 
 @dataclass(frozen=True, slots=True)

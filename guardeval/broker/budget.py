@@ -18,7 +18,7 @@ def estimated_tokens(request: Request) -> int:
     """Tokens of a prompt by its length; right within a third for English."""
     frame = request.prompt.frame
     text = len(frame.before) + len(request.prompt.text) + len(frame.after) + len(frame.forced)
-    return (text + sum(len(content) for _, content in frame.turns)) // CHARACTERS_PER_TOKEN + 1
+    return (text + sum(len(content) for _, content in (*frame.turns, *request.prompt.earlier))) // CHARACTERS_PER_TOKEN + 1
 
 
 class Spending:

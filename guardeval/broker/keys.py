@@ -41,6 +41,8 @@ def _case_bytes(case: Case) -> bytes:
     """What a classifying model reads of a sample, its length last."""
     prompt = case.sample.prompt.encode("utf-8", "surrogatepass")
     body = _framed(prompt)
+    if case.sample.history:
+        body += _framed(json.dumps(case.sample.history).encode())
     if case.sample.response is not None:
         body += _framed(case.sample.response.encode("utf-8", "surrogatepass"))
     return body + len(body).to_bytes(8, "big")
@@ -73,10 +75,13 @@ class Keys:
         """16 bytes; equal for requests that any model must take for the same, however split into frame and text."""
         prompt = request.prompt
         frame = prompt.frame
-        known = self._known.get((id(frame), id(request.sampling), request.draw))
-        if known is None or (self._classifies and not self._same_question(known, request)):
-            known = self._learn(request)
-        state = known.state.copy()
+        if prompt.earlier:
+            state = self._state(request)
+        else:
+            known = self._known.get((id(frame), id(request.sampling), request.draw))
+            if known is None or (self._classifies and not self._same_question(known, request)):
+                known = self._learn(request)
+            state = known.state.copy()
         state.update(frame.tail(prompt.text))
         if self._classifies:
             state.update(_case_bytes(request.case))
@@ -90,14 +95,20 @@ class Keys:
         old, new = known.case, request.case
         return old.target is new.target and old.policies is new.policies and known.steps == request.steps
 
-    def _learn(self, request: Request) -> _Known:
-        frame, sampling, case = request.prompt.frame, request.sampling, request.case
+    def _state(self, request: Request) -> Any:
+        """A hash of all up to the hole."""
+        sampling, case = request.sampling, request.case
         state = hashlib.sha256(self._model)
         state.update(_framed(_sampling_bytes(sampling, request.draw)))
         if self._classifies:
             policies = [[p.name, p.text] for p in case.policies.policies]
             state.update(_framed(json.dumps([case.target, policies, request.steps]).encode()))
-        state.update(frame.head())
+        state.update(request.prompt.frame.head(request.prompt.earlier))
+        return state
+
+    def _learn(self, request: Request) -> _Known:
+        frame, sampling, case = request.prompt.frame, request.sampling, request.case
+        state = self._state(request)
         if len(self._known) >= _REMEMBERED:
             del self._known[next(iter(self._known))]
         known = _Known(frame, sampling, case, request.steps, state)

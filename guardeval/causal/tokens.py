@@ -9,10 +9,10 @@ a sample that spells some (``<|eot_id|>``, ``</think>``): then each such spellin
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import chain, pairwise
+from itertools import chain, pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from guardeval.causal.answer import THINK_OPEN, is_thinking
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Codec", "Encoded"]
 
 _STAND_IN = "Qz7textgoeshere7zQ"  # one word that no template contains or changes
+_EARLIER = "Qz7turn{}goeshere7zQ"  # the same for the sample's earlier turns
 _FRAMES = 256  # tokenized frames kept
 
 
@@ -45,19 +46,25 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Surround:
-    """A frame as the model reads it: what stands before and after the sample's text, and its tokens."""
+    """A frame as the model reads it: what stands round the sample's texts, and its tokens.
 
-    head: str
-    tail: str
+    ``parts`` are one more than the texts; ``trims`` says of each text whether the template strips its white space, left and
+    right.
+    """
+
+    parts: tuple[str, ...]
     ids: list[int]
     controls: int  # control tokens among ``ids``
-    trims: tuple[bool, bool]  # whether the template strips the text's own white space, left and right
-    dressed: bool  # whether the tokenizer's own beginning (BOS) is still to come
+    trims: tuple[tuple[bool, bool], ...]
+    dressed: bool  # whether a template wrote the beginning, else the tokenizer's own (BOS) is still to come
 
-    def trimmed(self, text: str) -> str:
-        left, right = self.trims
-        text = text.lstrip() if left else text
-        return text.rstrip() if right else text
+    def trimmed(self, texts: Sequence[str]) -> list[str]:
+        stripped = ((t.lstrip() if left else t, right) for t, (left, right) in zip(texts, self.trims, strict=True))
+        return [t.rstrip() if right else t for t, right in stripped]
+
+    def pieces(self, texts: Sequence[str]) -> list[str]:
+        """Parts and texts by turns; what stands at odd places is the sample's."""
+        return [piece for pair in zip_longest(self.parts, texts, fillvalue="") for piece in pair][:-1]
 
 
 class Codec:
@@ -81,13 +88,14 @@ class Codec:
 
     def encode(self, prompts: Sequence[Prompt]) -> list[Encoded]:
         """Token ids, in the order of ``prompts``. Raises :class:`ModelUnusable` where the chat template refuses."""
-        frames = [self._surround(p.frame) for p in prompts]
-        texts = [frame.trimmed(_encodable(p.text)) for frame, p in zip(frames, prompts, strict=True)]
-        tokens = self._ids([f.head + text + f.tail for f, text in zip(frames, texts, strict=True)])
-        for at, (frame, text) in enumerate(zip(frames, texts, strict=True)):
+        frames = [self._surround(p.frame, tuple(role for role, _ in p.earlier)) for p in prompts]
+        texts = [f.trimmed(_texts(p)) for f, p in zip(frames, prompts, strict=True)]
+        pieces = [f.pieces(own) for f, own in zip(frames, texts, strict=True)]
+        tokens = self._ids(["".join(p) for p in pieces])
+        for at, frame in enumerate(frames):
             if self._count(tokens[at]) > frame.controls:
-                tokens[at] = self._disarmed(frame, text)
-        thinks = [_opens_thinking(f.tail, p.frame.forced) for f, p in zip(frames, prompts, strict=True)]
+                tokens[at] = self._disarmed(pieces[at], frame.controls)
+        thinks = [_opens_thinking(f.parts[-1], p.frame.forced) for f, p in zip(frames, prompts, strict=True)]
         return [Encoded(self._dress(ids, f), f.ids, t) for ids, f, t in zip(tokens, frames, thinks, strict=True)]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -138,46 +146,58 @@ class Codec:
     def _count(self, ids: Sequence[int]) -> int:
         return sum(map(self._controls.__contains__, ids))
 
-    def _tokenized(self, frame: Frame) -> _Surround:
-        (head, tail), trims, dressed = self._halves(frame)
-        ids = self._ids([head + _STAND_IN + tail])[0]
-        bare = _Surround(head, tail, ids, self._count(ids), trims, dressed)
-        return _Surround(head, tail, self._dress(ids, bare), bare.controls, trims, dressed)
+    def _tokenized(self, frame: Frame, roles: tuple[str, ...]) -> _Surround:
+        parts, trims, dressed = self._parts(frame, roles)
+        holes = _stand_ins(roles)
+        bare = _Surround(parts, [], 0, trims, dressed)
+        ids = self._ids(["".join(bare.pieces(holes))])[0]
+        return _Surround(parts, self._dress(ids, bare), self._count(ids), trims, dressed)
 
-    def _halves(self, frame: Frame) -> tuple[tuple[str, str], tuple[bool, bool], bool]:
-        """What stands before and after the text, what is trimmed, and whether a template wrote the beginning."""
+    def _parts(self, frame: Frame, roles: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[bool, bool], ...], bool]:
+        """What stands round the texts, what is trimmed of each, and whether a template wrote the beginning."""
+        untrimmed = ((False, False),) * (len(roles) + 1)
         if frame.raw:
-            return (frame.before, frame.after + frame.forced), (False, False), False
+            return (frame.before, frame.after + frame.forced), untrimmed, False
         if not self._tokenizer.chat_template:
-            head = "".join(f"{content}\n\n" for _, content in frame.turns) + frame.before
-            return (head, frame.after + (f"\n\n{frame.forced}" if frame.forced else "")), (False, False), False
-        head, tail = self._split(frame, _STAND_IN)
-        spaced_head, spaced_tail = self._split(frame, f"\n {_STAND_IN} \n")
-        return (head, tail + frame.forced), (spaced_head == head, spaced_tail == tail), True
+            turns = ["".join(f"{content}\n\n" for _, content in frame.turns), *["\n\n"] * len(roles)]
+            turns[-1] += frame.before
+            return (*turns, frame.after + (f"\n\n{frame.forced}" if frame.forced else "")), untrimmed, False
+        parts = self._split(frame, roles, "{}")
+        spaced = self._split(frame, roles, "\n {} \n")
+        kept = [_kept(part, wide) for part, wide in zip(parts, spaced, strict=True)]
+        trims = [(not kept[at][1], not kept[at + 1][0]) for at in range(len(roles) + 1)]
+        return (*parts[:-1], parts[-1] + frame.forced), tuple(trims), True
 
-    def _split(self, frame: Frame, text: str) -> tuple[str, str]:
-        """The rendered chat before and after the stand-in within ``text``, which is put into the frame's hole."""
-        whole = self._rendered([*frame.turns, Turn(frame.role, frame.before + text + frame.after)], generate=True)
-        head, found, tail = whole.partition(_STAND_IN)
-        if not found or _STAND_IN in tail:
-            raise ModelUnusable(
-                f"the chat template of {self._tokenizer.name_or_path} does not show a {frame.role} message exactly once, so"
-                " a sample has no place in it; use a solver that sends a raw prompt, or a model with another template"
-            )
-        return head, tail
+    def _split(self, frame: Frame, roles: tuple[str, ...], spaced: str) -> tuple[str, ...]:
+        """The rendered chat round the stand-ins, which stand for the sample's texts; ``spaced`` holds one for trying trims."""
+        holes = _stand_ins(roles)
+        *earlier, own = (spaced.format(hole) for hole in holes)
+        turns = [*frame.turns, *map(Turn, roles, earlier), Turn(frame.role, frame.before + own + frame.after)]
+        rest = self._rendered(turns, generate=True, options=frame.options)
+        parts = []
+        for hole in holes:
+            part, found, rest = rest.partition(hole)
+            if not found or any(h in part for h in holes) or hole in rest:
+                raise ModelUnusable(
+                    f"the chat template of {self._tokenizer.name_or_path} does not show turns of {_listed(turns)} exactly once"
+                    " and in order, so a sample has no place in it; use a solver that sends a raw prompt, or a model with"
+                    " another template"
+                )
+            parts.append(part)
+        return (*parts, rest)
 
-    def _rendered(self, turns: Sequence[Turn], generate: bool) -> str:
+    def _rendered(self, turns: Sequence[Turn], generate: bool, options: Mapping[str, Any] | None = None) -> str:
         from jinja2 import TemplateError
 
         messages = [{"role": role, "content": content} for role, content in turns]
-        options: dict[str, Any] = {} if self._thinking is None else {"enable_thinking": self._thinking}
+        given: dict[str, Any] = {} if self._thinking is None else {"enable_thinking": self._thinking}
+        given |= options or {}
         try:
-            found = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate, **options)
+            found = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate, **given)
         except TemplateError as e:
-            roles = ", ".join(role for role, _ in turns)
             raise ModelUnusable(
-                f"the chat template of {self._tokenizer.name_or_path} refuses turns of {roles}: {e}; use a solver that asks"
-                " in one user turn or sends a raw prompt"
+                f"the chat template of {self._tokenizer.name_or_path} refuses turns of {_listed(turns)}: {e}; use a solver that"
+                " asks in one user turn or sends a raw prompt"
             ) from e
         return str(found)
 
@@ -186,15 +206,41 @@ class Codec:
         begin = [] if frame.dressed or ids[: len(self._begin)] == self._begin else self._begin
         return [*begin, *ids, *self._end]
 
-    def _disarmed(self, frame: _Surround, text: str) -> list[int]:
+    def _disarmed(self, pieces: Sequence[str], controls: int) -> list[int]:
         """Ids of a prompt whose sample spells control tokens: each is cut after its first character."""
-        whole, start, stop = frame.head + text + frame.tail, len(frame.head), len(frame.head) + len(text)
-        spelled = (m for m in self._spelled.finditer(whole) if m.start() < stop and m.start() + len(m[1]) > start)
-        cuts = [m.start() + 1 for m in spelled]
+        whole, spans, at = "".join(pieces), [], 0
+        for place, piece in enumerate(pieces):
+            if place % 2:
+                spans.append((at, at + len(piece)))
+            at += len(piece)
+        spelled = [(m.start(), m.start() + len(m[1])) for m in self._spelled.finditer(whole)]
+        cuts = [begin + 1 for begin, end in spelled if any(begin < stop and end > start for start, stop in spans)]
         ids = list(chain.from_iterable(self._ids([whole[a:b] for a, b in pairwise([0, *cuts, len(whole)])])))
-        if self._count(ids) > frame.controls:  # a tokenizer that changes text before it looks for control tokens
-            ids = list(chain.from_iterable(self._ids([frame.head, *text, frame.tail])))
+        if self._count(ids) > controls:  # a tokenizer that changes text before it looks for control tokens
+            apart = chain.from_iterable(piece if place % 2 else [piece] for place, piece in enumerate(pieces))
+            ids = list(chain.from_iterable(self._ids(list(apart))))
         return ids
+
+
+def _texts(prompt: Prompt) -> list[str]:
+    """The sample's own texts, in order."""
+    return [_encodable(text) for text in (*(content for _, content in prompt.earlier), prompt.text)]
+
+
+def _kept(part: str, spaced: str) -> tuple[bool, bool]:
+    """Whether white space of the text before a part, and of the one after it, is still there once the texts have some."""
+    for before, after in ((False, False), (True, True), (True, False), (False, True)):
+        if spaced == (" \n" if before else "") + part + ("\n " if after else ""):
+            return before, after
+    return True, True  # a template that does something else with it: the text stays as it is
+
+
+def _stand_ins(roles: Sequence[str]) -> list[str]:
+    return [*(_EARLIER.format(i) for i in range(len(roles))), _STAND_IN]
+
+
+def _listed(turns: Sequence[Turn]) -> str:
+    return ", ".join(role for role, _ in turns)
 
 
 def _encodable(text: str) -> str:

@@ -145,7 +145,7 @@ def test_a_template_that_refuses_a_role_is_told(make_tokenizer: Callable[..., An
 
 
 def test_a_template_that_shows_no_message_is_told(make_tokenizer: Callable[..., Any]) -> None:
-    with pytest.raises(ModelUnusable, match="does not show a user message exactly once"):
+    with pytest.raises(ModelUnusable, match="does not show turns of system, user exactly once and in order"):
         Codec(make_tokenizer(template="hello")).encode([Prompt(FRAME, "hello")])
 
 
