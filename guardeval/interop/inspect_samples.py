@@ -71,12 +71,11 @@ def eval_sample(found: Recorded, id_: str, model: str, redacted: bool) -> EvalSa
 
 
 def _input(sample: Sample, target: Target) -> str | list[ChatMessage]:
-    """What is judged: the prompt, or the conversation where the response is."""
-    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
-
-    if sample.response is None or target is Target.PROMPT:
-        return sample.prompt
-    return [ChatMessageUser(content=sample.prompt), ChatMessageAssistant(content=sample.response)]
+    """What is judged: the prompt, or the conversation where there is more than one turn of it."""
+    turns = [*sample.history, ("user", sample.prompt)]
+    if sample.response is not None and target is not Target.PROMPT:
+        turns.append(("assistant", sample.response))
+    return sample.prompt if len(turns) == 1 else [_turn(role, content) for role, content in turns]
 
 
 def _messages(asked: Sequence[Asked], raw: str, model: str) -> list[ChatMessage]:
@@ -85,25 +84,26 @@ def _messages(asked: Sequence[Asked], raw: str, model: str) -> list[ChatMessage]
         return [_assistant(raw, None, model)] if raw else []
     out: list[ChatMessage] = []
     for one in asked:
-        out += [_turn(*turn, model) for turn in one.turns]
+        out += [_turn(role, content) for role, content in one.turns]
         out.append(_assistant(one.answer, one.thinking, model))
     return out
 
 
-def _turn(role: str, content: str, model: str) -> ChatMessage:
+def _turn(role: str, content: str) -> ChatMessage:
+    """A turn of what is asked: put in, whoever said it, not generated."""
     from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
     if role == "assistant":
-        return _assistant(content, None, model)
+        return _assistant(content, None, None)
     return ChatMessageSystem(content=content) if role == "system" else ChatMessageUser(content=content)
 
 
-def _assistant(text: str, thinking: str | None, model: str) -> ChatMessageAssistant:
+def _assistant(text: str, thinking: str | None, model: str | None) -> ChatMessageAssistant:
     """Parts, not one text: Inspect would take reasoning out of a text, and the answer stands as it was given."""
     from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText
 
     reasoning = [] if thinking is None else [ContentReasoning(reasoning=thinking)]
-    return ChatMessageAssistant(content=[*reasoning, ContentText(text=text)], model=model, source="generate")
+    return ChatMessageAssistant(content=[*reasoning, ContentText(text=text)], model=model, source="generate" if model else "input")
 
 
 def _output(asked: Sequence[Asked], messages: Sequence[ChatMessage], judged: Judged, model: str) -> ModelOutput:
@@ -169,7 +169,7 @@ def _metadata(sample: Sample, id_: str) -> dict[str, Any]:
 
 def _error(judged: Judged, redacted: bool) -> Any:
     """Of a sample whose guard was never heard; an error may quote the row, so a redacted run's says nothing."""
-    from inspect_ai._util.error import EvalError
+    from inspect_ai.log import EvalError
 
     if judged.verdict.outcome is not Outcome.FAILED:
         return None
