@@ -21,6 +21,7 @@ __all__ = ["Tally", "eval_plan", "eval_results", "eval_spec", "eval_stats", "eva
 
 _OF_SCORES = ("auroc", "auprc", "recall_at_5_overflagging", "ece", "brier")  # metrics of the probability, not of the label
 _ACCOUNTED = "strict"  # under this accounting every sample counts once
+_FIRST = ("accuracy", "f1", "precision", "recall", "overflagging", "underflagging")  # viewers show the first few
 
 
 class Tally:
@@ -141,7 +142,8 @@ def eval_results(metrics: Mapping[str, Any], better: Mapping[str, bool], tally: 
     first = [_ACCOUNTED] if _ACCOUNTED in accountings else []
     scores = []
     for accounting in (*first, *(a for a in accountings if a not in first)):
-        keys = [k for k in metrics if k.endswith(f",{accounting}") and k.partition(",")[0] not in _OF_SCORES]
+        own = (k for k in metrics if k.endswith(f",{accounting}") and k.partition(",")[0] not in _OF_SCORES)
+        keys = sorted(own, key=lambda k: _FIRST.index(m) if (m := k.partition(",")[0]) in _FIRST else len(_FIRST))
         scores.append(_score(accounting, VERDICT, keys, metrics, better, tally))
     if tally.scored[PROBABILITY]:
         keys = [k for k in metrics if k.partition(",")[0] in _OF_SCORES]
