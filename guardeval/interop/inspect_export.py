@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 from guardeval.data import Outcome, Usage
-from guardeval.errors import ConfigError, did_you_mean, needs_extra
+from guardeval.errors import ConfigError, needs_extra
+from guardeval.interop.exporting import may_write, tasks_of
 from guardeval.interop.inspect_header import (
     Tally,
     eval_plan,
@@ -22,7 +23,7 @@ from guardeval.interop.inspect_samples import Ids, eval_sample, model_usage
 from guardeval.interop.recorded import recorded_samples
 from guardeval.runs import StoredRun, TaskRecord, open_run
 
-__all__ = ["export_inspect", "may_write", "tasks_of"]
+__all__ = ["export_inspect"]
 
 _AT_ONCE = 256  # samples in memory; a log's own tables of contents grow with it all the same
 
@@ -51,24 +52,6 @@ def export_inspect(
     for one, path in zip(tasks, paths, strict=True):
         _write(stored, one, path)
     return paths
-
-
-def tasks_of(run: StoredRun, name: str | None) -> tuple[TaskRecord, ...]:
-    """The tasks of a run, or the one named. Raises :class:`ConfigError` for a task that it does not hold."""
-    found = tuple(t for t in run.tasks if name in (None, t.name))
-    if not found:
-        raise ConfigError(f"run {run.name} holds no task {name!r}{did_you_mean(str(name), [t.name for t in run.tasks])}")
-    return found
-
-
-def may_write(path: Path, overwrite: bool) -> None:
-    """Make room for a file. Raises :class:`ConfigError` where one is already, or none can be."""
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path}: is there already; --overwrite replaces it, -o names another place")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise ConfigError(f"{path.parent}: cannot be made: {e.strerror or e}; name another place with -o") from e
 
 
 def _write(run: StoredRun, task: TaskRecord, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from guardeval.interop.inspect_export import may_write, tasks_of
+from guardeval.interop.exporting import may_write, tasks_of
 from guardeval.interop.recorded import Recorded, recorded_samples
 from guardeval.run_facts import head_of
 from guardeval.runs import StoredRun, TaskRecord, open_run, results_json, write_atomically
