@@ -7,22 +7,26 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import guardeval
 from guardeval.broker.counters import Counters
 from guardeval.contamination import UNKNOWN, contacts_of, is_untold
-from guardeval.contracts import Scorer, Solver
+from guardeval.contracts import Scorer
 from guardeval.interop.logged import Log
 from guardeval.judged import Judgements
 from guardeval.party import labelled
-from guardeval.policies import PolicySet
 from guardeval.registry import configuration
 from guardeval.results import model_names
 from guardeval.runs import environment
 from guardeval.scoring import score_task
+from guardeval.task_rows import sha256_of
 
-__all__ = ["ImportedTask", "imported_head", "imported_record", "restored_record"]
+if TYPE_CHECKING:
+    from guardeval.interop.import_samples import Reading
+
+__all__ = ["ImportedTask", "file_identity", "imported_head", "imported_record", "restored_record"]
 
 _NAMED = 5  # unmatched samples that a notice names; run.yaml names all
 
@@ -32,7 +36,6 @@ class ImportedTask:
     """One task as it was read: ``about`` as ``run.yaml`` has it, ``head`` as the results file's ``configs`` have it."""
 
     name: str
-    version: str
     about: Mapping[str, Any]
     head: Mapping[str, Any]
     judged: Judgements
@@ -42,37 +45,41 @@ class ImportedTask:
     original: int | None = None
     notices: tuple[str, ...] = ()
 
+    @property
+    def version(self) -> str:
+        return str(self.about["version"])
+
     @classmethod
     def scored(
         cls,
-        name: str,
         title: str,
-        version: str,
         about: Mapping[str, Any],
         judged: Judgements,
         scorers: Mapping[str, Scorer],
         head: Mapping[str, Any],
+        *,
+        name: str,
     ) -> ImportedTask:
         metrics, better = score_task(judged, scorers, is_untold(contacts_of(head)))
         whole = {"name": name, "alias": title, "target": str(judged.target), **metrics}
         about = {**about, "samples": len(judged), "scorers": {n: configuration(s) for n, s in scorers.items()}}
-        return cls(name, version, about, head, judged, whole, better)
+        return cls(name, about, head, judged, whole, better)
+
+
+def file_identity(files: Sequence[Path]) -> list[dict[str, str]]:
+    """What files are, by content."""
+    return [{"name": f.name, "sha256": sha256_of(f)} for f in files]
 
 
 def _origin(log: Log, tasks: Sequence[ImportedTask]) -> dict[str, Any]:
     return {
         "tool": log.tool,
-        "files": [{"name": f.name, "sha256": _sha256(f)} for f in log.files],
+        "files": file_identity(log.files),
         "model": log.model,
         "solver": log.solver,
         **({"run": log.origin.get("run")} if log.origin else {}),
         "unmatched": {t.name: dict(t.unmatched) for t in tasks if t.unmatched},
     }
-
-
-def _sha256(path: Any) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _from(log: Log) -> str:
@@ -81,10 +88,10 @@ def _from(log: Log) -> str:
     return f"imported from {what} ({log.path.name}{run}); no model was asked"
 
 
-def imported_head(
-    log: Log, tasks: Sequence[ImportedTask], solver_name: str, solver: Solver | None, policies: PolicySet
-) -> dict[str, Any]:
-    label = labelled(solver_name, solver) if solver is not None else solver_name
+def imported_head(log: Log, tasks: Sequence[ImportedTask], reading: Reading) -> dict[str, Any]:
+    """The results file's head, as a run that asked has it."""
+    solver, name = reading.solver, reading.solver_name
+    label = labelled(name, solver) if solver is not None else name
     return {
         "configs": {t.name: _config(t) for t in tasks},
         "versions": {t.name: t.version for t in tasks},
@@ -95,10 +102,10 @@ def imported_head(
             "model_args": {},
             "model_notices": [],
             "exposure": {log.model: UNKNOWN},
-            "solver": solver_name,
+            "solver": name,
             "solver_args": configuration(solver) if solver is not None else {},
             "solver_label": f"{label} (as logged by {log.tool})",
-            "policies": policies.source,
+            "policies": reading.policies.source,
             "limit": None,
             "seed": None,
         },
@@ -146,16 +153,11 @@ def _notices(task: ImportedTask) -> list[str]:
 
 
 def imported_record(
-    log: Log,
-    tasks: Sequence[ImportedTask],
-    head: Mapping[str, Any],
-    solver_name: str,
-    solver: Solver | None,
-    policies: PolicySet,
-    date: str,
+    log: Log, tasks: Sequence[ImportedTask], reading: Reading, head: Mapping[str, Any], date: str
 ) -> dict[str, Any]:
     """``run.yaml``: what was read from where; its settings ask the same model live, if guardeval knows one of that name."""
-    options = configuration(solver) if solver is not None else {}
+    solver_name, policies = reading.solver_name, reading.policies
+    options = configuration(reading.solver) if reading.solver is not None else {}
     record = {
         "guardeval": guardeval.__version__,
         "date": date,
@@ -175,24 +177,15 @@ def imported_record(
     return plain
 
 
-def restored_record(
-    log: Log,
-    tasks: Sequence[ImportedTask],
-    _head: Mapping[str, Any],
-    _solver_name: str,
-    _solver: Solver | None,
-    _policies: PolicySet,
-    date: str,
-) -> dict[str, Any]:
+def restored_record(log: Log, tasks: Sequence[ImportedTask], date: str) -> dict[str, Any]:
     """``run.yaml`` of the run that was exported, with what was imported; its tasks are those of the log."""
-    assert log.origin is not None  # noqa: S101
-    run = log.origin["record"]
+    run = (log.origin or {})["record"]
     about = run["record"]
     old = about["head"]
     names = [t.name for t in tasks]
     head = {k: {n: v[n] for n in names} if k in _BY_TASK else v for k, v in old.items()}
     head["notices"] = [_from(log), *(n for n in old.get("notices") or () if not n.startswith("imported from "))]
-    record = {**about, "date": date, "tasks": {n: about["tasks"][n] for n in names}, "imported_from": _origin(log, tasks)}
+    record = {**about, "date": date, "tasks": {t.name: t.about for t in tasks}, "imported_from": _origin(log, tasks)}
     record |= {"groups": [g for g in about["groups"] if set(g["tasks"]) <= {*names}], "head": head}
     plain: dict[str, Any] = json.loads(json.dumps({**run, "task": names, "record": record}, default=str))
     return plain

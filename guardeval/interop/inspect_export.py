@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from pathlib import Path
 
 from guardeval.data import Outcome, Usage
@@ -19,8 +18,8 @@ from guardeval.interop.inspect_header import (
     eval_status,
     log_name,
 )
-from guardeval.interop.inspect_samples import Ids, eval_sample, model_usage
-from guardeval.interop.recorded import recorded_samples
+from guardeval.interop.inspect_samples import eval_sample, log_ids, model_usage
+from guardeval.interop.recorded import recorded_ids, recorded_samples
 from guardeval.runs import StoredRun, TaskRecord, open_run
 
 __all__ = ["export_inspect"]
@@ -43,7 +42,9 @@ def export_inspect(
     if out.suffix == ".eval":
         if len(tasks) > 1:
             names = ", ".join(t.name for t in tasks)
-            raise ConfigError(f"{out}: one log holds one task, and the run has {len(tasks)} ({names}): name a folder, or --task")
+            raise ConfigError(
+                f"{out}: one log holds one task, and the run has {len(tasks)} ({names}): name a folder, or --task"
+            )
         paths = [out]
     else:
         paths = [out / log_name(stored, t) for t in tasks]
@@ -65,7 +66,7 @@ def _write(run: StoredRun, task: TaskRecord, path: Path) -> None:
         raise ConfigError(f"{path}: cannot be written: {e.strerror or e}; name another place with -o") from e
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(part)
+            part.unlink()
 
 
 async def _record(run: StoredRun, task: TaskRecord, path: Path) -> None:
@@ -74,14 +75,16 @@ async def _record(run: StoredRun, task: TaskRecord, path: Path) -> None:
     from inspect_ai.log._recorders.eval import EvalRecorder
 
     results = run.results()
-    spec, model, redacted = eval_spec(run, task), str(run.record["record"]["model"]["name"]), bool(run.record.get("redact"))
+    ids = log_ids(recorded_ids(task))
+    spec, model = eval_spec(run, task, ids), str(run.record["record"]["model"]["name"])
+    redacted = bool(run.record.get("redact"))
     recorder = EvalRecorder(str(path.parent))
     await recorder.log_init(spec, str(path))
     await recorder.log_start(spec, eval_plan(run))
     (log,) = recorder.data.values()
-    ids, tally, usages = Ids(), Tally(), Usages()
-    for number, found in enumerate(recorded_samples(task), 1):
-        sample = eval_sample(found, ids.of(found.judged.sample.id), model, redacted)
+    tally, usages = Tally(), Usages()
+    for number, (id_, found) in enumerate(zip(ids, recorded_samples(task), strict=True), 1):
+        sample = eval_sample(found, id_, model, redacted)
         tally.add(sample.scores or {}, found.judged.verdict.outcome is Outcome.FAILED)
         usages.add(found.judged.usage)
         await recorder.log_sample(spec, sample)

@@ -53,7 +53,8 @@ def _when(moment: Any) -> str:
     return datetime.fromisoformat(str(moment)).astimezone().isoformat()
 
 
-def eval_spec(run: StoredRun, task: TaskRecord) -> EvalSpec:
+def eval_spec(run: StoredRun, task: TaskRecord, ids: Sequence[str]) -> EvalSpec:
+    """``ids``: of all samples, as the log names them; readers that stream go by them."""
     from inspect_ai.log import EvalConfig, EvalDataset, EvalSpec
 
     head, about = head_of(run), task.about
@@ -71,7 +72,7 @@ def eval_spec(run: StoredRun, task: TaskRecord) -> EvalSpec:
         solver=str(config["solver"]),
         solver_args=dict(config.get("solver_args") or {}),
         tags=["guardeval", *_marks(head, task)],
-        dataset=EvalDataset(name=task.name, location=where, samples=int(about["samples"]), shuffled=False),
+        dataset=EvalDataset(name=task.name, location=where, samples=len(ids), sample_ids=list(ids), shuffled=False),
         model=str(config["model"]),
         model_args=dict(config.get("model_args") or {}),
         config=EvalConfig(limit=config.get("limit"), epochs=1),
@@ -149,9 +150,7 @@ def eval_results(metrics: Mapping[str, Any], better: Mapping[str, bool], tally: 
         keys = [k for k in metrics if k.partition(",")[0] in _OF_SCORES]
         scores.append(_score(PROBABILITY, PROBABILITY, keys, metrics, better, tally))
     known = {k: metrics[k] for k in ("coverage", "outcomes", "contamination") if k in metrics}
-    return EvalResults(
-        total_samples=tally.total, completed_samples=tally.total - tally.failed, scores=scores, metadata=known
-    )
+    return EvalResults(total_samples=tally.total, completed_samples=tally.total - tally.failed, scores=scores, metadata=known)
 
 
 def _score(

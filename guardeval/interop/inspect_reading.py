@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["read_inspect"]
 
 _FINISH = {"max_tokens": Finish.LENGTH, "model_length": Finish.LENGTH, "content_filter": Finish.FILTERED}
+_AT_ONCE = 256  # samples read together: the archive's table of contents is read anew for each lot
 _CUT = {"token", "context", "turn"}  # limits that end an answer
 
 
@@ -28,10 +29,10 @@ def read_inspect(path: Path) -> Log:
     """The log's head; its samples stream. Raises :class:`DataError` for a file that is no Inspect log."""
     with needs_extra("inspect"):
         from inspect_ai.log import read_eval_log
+    if not path.is_file():
+        raise DataError(f"{path}: is no file; name a .eval or .json log of Inspect")
     try:
         header = read_eval_log(str(path), header_only=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: is not there; name a .eval or .json log of Inspect") from None
     except Exception as e:  # zip, JSON and pydantic errors, by whatever the file is
         raise DataError(f"{path}: is no Inspect log ({type(e).__name__}: {_first_line(e)})") from e
     spec = header.eval
@@ -64,17 +65,18 @@ def _remarks(header: EvalLog) -> tuple[str, ...]:
 
 
 def _samples(path: Path, foreign: bool) -> Iterator[Logged]:
-    from inspect_ai.log import read_eval_log_samples
+    """Those that are in the log, whatever it says should be: a broken-off one holds fewer."""
+    from inspect_ai.log import read_eval_log_sample_summaries, read_eval_log_samples_by_id
 
-    number = 0
+    place = "its table of samples"
     try:
-        for number, sample in enumerate(read_eval_log_samples(str(path), all_samples_required=False), 1):
-            if sample.epoch == 1:
+        keys = [(s.id, s.epoch) for s in read_eval_log_sample_summaries(str(path)) if s.epoch == 1]
+        for start in range(0, len(keys), _AT_ONCE):
+            place = f"one of the samples {start + 1} to {min(start + _AT_ONCE, len(keys))}"
+            for sample in read_eval_log_samples_by_id(str(path), keys[start : start + _AT_ONCE], resolve_attachments=True):
                 yield _logged(sample, foreign)
-    except DataError:
-        raise
-    except Exception as e:  # a member of the archive that is cut or is no sample
-        raise DataError(f"{path}: sample {number + 1} cannot be read ({type(e).__name__}: {_first_line(e)})") from e
+    except Exception as e:  # a member of the archive that is missing, cut, or no sample
+        raise DataError(f"{path}: {place} cannot be read ({type(e).__name__}: {_first_line(e)})") from e
 
 
 def _logged(sample: EvalSample, foreign: bool) -> Logged:

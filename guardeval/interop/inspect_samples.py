@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from guardeval.contracts import Finish
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, ChatMessageAssistant, ModelOutput, ModelUsage
     from inspect_ai.scorer import Score
 
-__all__ = ["KEY", "PROBABILITY", "VERDICT", "Ids", "eval_sample", "model_usage"]
+__all__ = ["KEY", "PROBABILITY", "VERDICT", "eval_sample", "log_ids", "model_usage", "store_of"]
 
 VERDICT, PROBABILITY = "verdict", "p_positive"  # names of the two scores
 KEY = "guardeval"  # under which a sample's store, and a log's metadata, hold what only guardeval reads
@@ -25,23 +25,24 @@ _STOP = {Finish.STOP: "stop", Finish.LENGTH: "max_tokens", Finish.FILTERED: "con
 _REDACTED = "(redacted: the run keeps no text)"
 
 
-class Ids:
+def log_ids(ids: Iterable[str]) -> list[str]:
     """Ids that a log can hold: they become names of files in it, so control characters, lone surrogates and great lengths
     give way to a digest, and no two samples share one."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def of(self, id_: str) -> str:
-        name = id_
-        if not id_ or len(id_.encode("utf-8", "replace")) > _LONGEST_ID or not id_.isprintable():
-            readable = "".join(c for c in id_[:40] if c.isprintable())
-            name = f"{readable}#{hashlib.sha256(id_.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-        unique, n = name, 2
-        while unique in self._taken:
+    out: dict[str, None] = {}
+    for id_ in ids:
+        unique = name = _named(id_)
+        n = 2
+        while unique in out:
             unique, n = f"{name}#{n}", n + 1
-        self._taken.add(unique)
-        return unique
+        out[unique] = None
+    return list(out)
+
+
+def _named(id_: str) -> str:
+    if id_ and id_.isprintable() and len(id_.encode("utf-8", "replace")) <= _LONGEST_ID:
+        return id_
+    readable = "".join(c for c in id_[:40] if c.isprintable())
+    return f"{readable}#{hashlib.sha256(id_.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def eval_sample(found: Recorded, id_: str, model: str, redacted: bool) -> EvalSample:
@@ -103,7 +104,9 @@ def _assistant(text: str, thinking: str | None, model: str | None) -> ChatMessag
     from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText
 
     reasoning = [] if thinking is None else [ContentReasoning(reasoning=thinking)]
-    return ChatMessageAssistant(content=[*reasoning, ContentText(text=text)], model=model, source="generate" if model else "input")
+    return ChatMessageAssistant(
+        content=[*reasoning, ContentText(text=text)], model=model, source="generate" if model else "input"
+    )
 
 
 def _output(asked: Sequence[Asked], messages: Sequence[ChatMessage], judged: Judged, model: str) -> ModelOutput:
@@ -112,7 +115,7 @@ def _output(asked: Sequence[Asked], messages: Sequence[ChatMessage], judged: Jud
     if not messages:
         return ModelOutput(model=model)
     ending: Any = _STOP[asked[-1].finish] if asked else "stop"
-    choice = ChatCompletionChoice(message=messages[-1], stop_reason=ending)  # type: ignore[arg-type]
+    choice = ChatCompletionChoice(message=messages[-1], stop_reason=ending)
     usage = model_usage([judged.usage])
     return ModelOutput(model=model, choices=[choice], usage=usage, time=judged.usage.latency)
 

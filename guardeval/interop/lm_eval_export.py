@@ -76,7 +76,9 @@ def _row(found: Recorded) -> dict[str, Any]:
 def _results(run: StoredRun, tasks: tuple[TaskRecord, ...], hashes: Mapping[str, str]) -> dict[str, Any]:
     stored, head = run.results(), head_of(run)
     names = [t.name for t in tasks]
-    groups = {g: m for g, m in stored["groups"].items() if set(stored["group_subtasks"].get(g.partition("/")[0], ())) <= {*names}}
+    groups = {
+        g: m for g, m in stored["groups"].items() if set(stored["group_subtasks"].get(g.partition("/")[0], ())) <= {*names}
+    }
     plain, apart = {}, {}
     for name, metrics in {**{n: stored["results"][n] for n in names}, **groups}.items():
         plain[name], apart[name] = _split(metrics)
@@ -85,7 +87,10 @@ def _results(run: StoredRun, tasks: tuple[TaskRecord, ...], hashes: Mapping[str,
     return {
         "results": {n: plain[n] for n in names},
         **({"groups": {g: plain[g] for g in groups}} if groups else {}),
-        "group_subtasks": {**{n: [] for n in names}, **{g: stored["group_subtasks"].get(g.partition("/")[0], []) for g in groups}},
+        "group_subtasks": {
+            **{n: [] for n in names},
+            **{g: stored["group_subtasks"].get(g.partition("/")[0], []) for g in groups},
+        },
         "configs": {t.name: _config(t, head) for t in tasks},
         "versions": {n: head["versions"][n] for n in names},
         "n-shot": {n: head["n-shot"][n] for n in names},

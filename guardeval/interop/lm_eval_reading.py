@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,12 @@ def read_lm_eval(path: Path) -> Log:
             raise DataError(f"{path}: task {name!r} is of kind {kind}, where no answer is written; generate_until is wanted")
     left = [n for n, f in files.items() if f is None]
     remarks = (f"no samples were logged of {', '.join(left)}",) if left else ()
-    tasks = tuple(
-        LoggedTask(n, str(versions.get(n, "")), lambda f=f: _samples(f)) for n, f in present.items()  # type: ignore[misc]
-    )
+    tasks = tuple(LoggedTask(n, str(versions.get(n, "")), partial(_samples, f)) for n, f in present.items())
     model = results.get("model_name") or config.get("model")
     started = _when(results.get("date"))
+    solver = str(origin["record"]["record"]["solver"]["name"]) if origin else "lm-eval's task"
     return Log(
-        "lm_eval", path, str(model), "lm-eval's task", started, started, tasks, (path, *present.values()), "complete", remarks,
+        "lm_eval", path, str(model), solver, started, started, tasks, (path, *present.values()), "complete", remarks,
         origin,
     )  # fmt: skip
 

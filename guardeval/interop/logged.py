@@ -23,7 +23,7 @@ class Logged:
     texts: tuple[str, ...]
     asked: tuple[Asked, ...] = ()
     tokens: tuple[Token, ...] = ()  # of the last answer
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     doc: Mapping[str, Any] = field(default_factory=dict)
     doc_hash: str | None = None
     error: str | None = None  # why nothing was heard

@@ -14,7 +14,7 @@ from guardeval.data import Judged, Outcome
 from guardeval.runs import TaskRecord
 from guardeval.sample_lines import judged_from_line
 
-__all__ = ["Asked", "Recorded", "recorded_samples", "turns_of"]
+__all__ = ["Asked", "Recorded", "recorded_ids", "recorded_samples", "turns_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Recorded:
         ]
 
 
-def _endings(n: int, outcome: str) -> list[str]:
+def _endings(n: int, outcome: str) -> list[Finish]:
     """Where a line does not say how answers ended: all well, the last of a truncated sample apart."""
     return [Finish.STOP] * (n - 1) + [Finish.LENGTH if outcome == Outcome.TRUNCATED else Finish.STOP]
 
@@ -64,6 +64,11 @@ def recorded_samples(task: TaskRecord) -> Iterator[Recorded]:
         for number, line in enumerate(f, 1):
             judged, cluster = judged_from_line(line, lambda number=number: f"{task.samples}:{number}")  # type: ignore[misc]
             yield Recorded(orjson.loads(line), judged, cluster)
+
+
+def recorded_ids(task: TaskRecord) -> Iterator[str]:
+    """The samples' ids alone, in source order."""
+    return (found.judged.sample.id for found in recorded_samples(task))
 
 
 def turns_of(text: str) -> tuple[Turn, ...]:
