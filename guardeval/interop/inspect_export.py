@@ -17,6 +17,7 @@ from guardeval.interop.inspect_header import (
     eval_stats,
     eval_status,
     log_name,
+    logged_model,
 )
 from guardeval.interop.inspect_samples import eval_sample, log_ids, model_usage
 from guardeval.interop.recorded import recorded_ids, recorded_samples
@@ -76,7 +77,7 @@ async def _record(run: StoredRun, task: TaskRecord, path: Path) -> None:
 
     results = run.results()
     ids = log_ids(recorded_ids(task))
-    spec, model = eval_spec(run, task, ids), str(run.record["record"]["model"]["name"])
+    spec, model = eval_spec(run, task, ids), logged_model(run)
     redacted = bool(run.record.get("redact"))
     recorder = EvalRecorder(str(path.parent))
     await recorder.log_init(spec, str(path))

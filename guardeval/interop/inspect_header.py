@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalPlan, EvalResults, EvalScore, EvalSpec, EvalStats, EvalStatus
     from inspect_ai.model import ModelUsage
 
-__all__ = ["Tally", "eval_plan", "eval_results", "eval_spec", "eval_stats", "eval_status", "log_name"]
+__all__ = ["Tally", "eval_plan", "eval_results", "eval_spec", "eval_stats", "eval_status", "log_name", "logged_model"]
 
 _OF_SCORES = ("auroc", "auprc", "recall_at_5_overflagging", "ece", "brier")  # metrics of the probability, not of the label
 _ACCOUNTED = "strict"  # under this accounting every sample counts once
@@ -73,12 +73,17 @@ def eval_spec(run: StoredRun, task: TaskRecord, ids: Sequence[str]) -> EvalSpec:
         solver_args=dict(config.get("solver_args") or {}),
         tags=["guardeval", *_marks(head, task)],
         dataset=EvalDataset(name=task.name, location=where, samples=len(ids), sample_ids=list(ids), shuffled=False),
-        model=str(config["model"]),
-        model_args=dict(config.get("model_args") or {}),
+        model=logged_model(run),
         config=EvalConfig(limit=config.get("limit"), epochs=1),
         packages={"guardeval": str(run.record["record"].get("guardeval", guardeval.__version__))},
         metadata=_origin(run, task),
     )
+
+
+def logged_model(run: StoredRun) -> str:
+    """The model's name; Inspect refuses to score logs whose model has no provider before its name."""
+    name = str(head_of(run)["config"]["model"])
+    return name if "/" in name.strip("/") else f"guardeval/{name}"
 
 
 def _marks(head: Mapping[str, Any], task: TaskRecord) -> list[str]:
@@ -93,6 +98,7 @@ def _origin(run: StoredRun, task: TaskRecord) -> dict[str, Any]:
     return {
         "source": f"exported from guardeval run {run.name}",
         "target": str(task.target),
+        "model_args": dict(head["config"].get("model_args") or {}),  # Inspect would hand its own to a provider of its own
         "marks": _marks(head, task),
         "notices": [n for n in head.get("notices") or () if not (others and n.startswith(others))],
         **(redacted if run.record.get("redact") else {}),
@@ -128,7 +134,7 @@ def eval_stats(run: StoredRun, usage: ModelUsage | None) -> EvalStats:
     from inspect_ai.log import EvalStats
 
     head = head_of(run)
-    by_model = {} if usage is None else {str(head["config"]["model"]): usage}
+    by_model = {} if usage is None else {logged_model(run): usage}
     return EvalStats(started_at=_when(head["start_time"]), completed_at=_when(head["end_time"]), model_usage=by_model)
 
 

@@ -43,11 +43,20 @@ def read_inspect(path: Path) -> Log:
         spec.task.rpartition("/")[2], str(spec.task_version), lambda: _samples(path, origin is None),
         results.total_samples if results else None,
     )  # fmt: skip
+    about = origin["record"]["record"] if origin else None
     return Log(
-        "inspect", path, spec.model, _solver(header), str(header.stats.started_at or spec.created),
-        str(header.stats.completed_at or spec.created), (task,), (path,),
-        "complete" if header.status == "success" else "interrupted", _remarks(header), origin,
-    )  # fmt: skip
+        tool="inspect",
+        path=path,
+        model=str(about["model"]["name"]) if about else spec.model,
+        solver=str(about["solver"]["name"]) if about else _solver(header),
+        started=str(header.stats.started_at or spec.created),
+        ended=str(header.stats.completed_at or spec.created),
+        tasks=(task,),
+        files=(path,),
+        status="complete" if header.status == "success" else "interrupted",
+        remarks=_remarks(header),
+        origin=origin,
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -54,13 +54,20 @@ def read_lm_eval(path: Path) -> Log:
     left = [n for n, f in files.items() if f is None]
     remarks = (f"no samples were logged of {', '.join(left)}",) if left else ()
     tasks = tuple(LoggedTask(n, str(versions.get(n, "")), partial(_samples, f)) for n, f in present.items())
-    model = results.get("model_name") or config.get("model")
+    about = origin["record"]["record"] if origin else None
     started = _when(results.get("date"))
-    solver = str(origin["record"]["record"]["solver"]["name"]) if origin else "lm-eval's task"
     return Log(
-        "lm_eval", path, str(model), solver, started, started, tasks, (path, *present.values()), "complete", remarks,
-        origin,
-    )  # fmt: skip
+        tool="lm_eval",
+        path=path,
+        model=str(about["model"]["name"] if about else results.get("model_name") or config.get("model")),
+        solver=str(about["solver"]["name"]) if about else "lm-eval's task",
+        started=started,
+        ended=started,
+        tasks=tasks,
+        files=(path, *present.values()),
+        remarks=remarks,
+        origin=origin,
+    )
 
 
 def _when(date: Any) -> str:
