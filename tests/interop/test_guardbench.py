@@ -75,7 +75,9 @@ def test_without_a_probability_the_label_stands(guard):
 
 
 def test_no_verdict_is_an_error_or_the_number_that_was_named_never_a_guess(guard):
-    guard.server.answer = lambda body: "I would rather not say." if "bread" in str(body) else "Decision: harmful\nPolicies: none"
+    guard.server.answer = lambda body: (
+        "I would rather not say." if "bread" in str(body) else "Decision: harmful\nPolicies: none"
+    )
     bread = [{"role": "user", "content": "How do I bake bread?"}]
     with guard() as moderate, pytest.raises(ModelError, match=r"conversation 1: no verdict \(unparseable\).*missing=0.5"):
         moderate([PROMPT, bread])
