@@ -136,12 +136,14 @@ def test_answers_in_a_familys_own_words_are_read_by_its_solver(tmp_path):
     said = "<think>Step 1: it asks for soap.</think>\nAnswers:\nRequest: {}\n"
     outputs = [answer(said.format(word(s))) for s in ROWS]
     samples = [Sample(input=s.prompt, id=str(i)) for i, s in enumerate(ROWS)]
-    model = get_model("mockllm/guard", custom_outputs=outputs)
+    model = get_model("mockllm/GuardReasoner-8B", custom_outputs=outputs)
     task = inspect_ai.Task(MemoryDataset(samples), name="native")
     (log,) = inspect_ai.eval(task, model, log_dir=str(tmp_path), display="none", max_samples=1, log_format="json")
-    done, _ = imported([log.location], tmp_path / "runs", replace(HOW, solver="guardreasoner"))
-    assert done.results["results"]["wildguard"]["outcomes"]["parsed"] == len(ROWS)
-    assert done.results["results"]["wildguard"]["accuracy,strict"] == 1
+    for name in ("guardreasoner", "native"):  # the latter goes by the model's name
+        done, _ = imported([log.location], tmp_path / "runs", replace(HOW, solver=name))
+        assert done.results["results"]["wildguard"]["outcomes"]["parsed"] == len(ROWS)
+        assert done.results["results"]["wildguard"]["accuracy,strict"] == 1
+        assert done.results["config"]["solver"] == "guardreasoner"
     done, _ = imported([log.location], tmp_path / "runs")
     assert done.results["results"]["wildguard"]["outcomes"]["parsed"] == 0
 
