@@ -36,6 +36,7 @@ PAGES = (
     "docs/bench.md",
     "docs/inspect.md",
     "docs/testing.md",
+    "docs/inspect_logs.md",
 )
 LOOPBACK = "http://127.0.0.1:8000/v1"  # the address that stands for a server in the pages
 
