@@ -14,7 +14,7 @@ from typing import Any
 
 from guardeval.errors import ConfigError, did_you_mean
 from guardeval.registry import Registry
-from guardeval.task_entries import TaskEntry, locate_package, scan, scan_file
+from guardeval.task_entries import Scan, TaskEntry, locate_package, scan, scan_file
 from guardeval.task_file import Group, Task, read_group, read_task
 from guardeval.task_rows import Rows
 from guardeval.yaml_files import FunctionRef, load_yaml
@@ -58,12 +58,26 @@ class TaskIndex:
         self._tasks: dict[Path, Task] = {}
 
     def entries(self) -> dict[str, TaskEntry]:
-        """Name → entry. Raises :class:`ConfigError` for a clash of names or a file that is none; nothing is skipped."""
+        """Name → entry. Raises :class:`ConfigError` for a clash of names, or a file that is none, in ``include_path``."""
         return self._entries
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong in installed packages, a sentence each; it keeps nobody from the other tasks."""
+        return self._scan.problems
+
+    @property
+    def unusable(self) -> Mapping[str, str]:
+        """Name → why, for each that two installed packages claim, and those of a package that wants a newer guardeval."""
+        return self._scan.unusable
+
     @cached_property
-    def _entries(self) -> dict[str, TaskEntry]:
+    def _scan(self) -> Scan:
         return scan(self.include_path, self.registry)
+
+    @property
+    def _entries(self) -> dict[str, TaskEntry]:
+        return self._scan.entries
 
     def load(self, name: str) -> Task:
         """One task by its name, or by the path of its YAML file. Raises :class:`ConfigError`."""
@@ -115,6 +129,8 @@ class TaskIndex:
 
     def _entry(self, name: str) -> TaskEntry:
         entry = self._entries.get(name)
+        if name in self._scan.unusable:
+            raise ConfigError(self._scan.unusable[name])
         if entry is None and name.endswith((".yaml", ".yml")) and Path(name).is_file():
             entry = scan_file(Path(name), str(Path(name).parent))
             if entry is not None:
@@ -124,7 +140,9 @@ class TaskIndex:
                         f"{entry.kind} {entry.name!r} stands in two files: {known.path} and {name}; rename one of them"
                     )
         if entry is None:
-            raise ConfigError(f"unknown task {name!r}{did_you_mean(name, self._entries)}")
+            broken = len(self._scan.problems)
+            hint = f"; {broken} installed task files or packages cannot be used: `guardeval validate` says why" if broken else ""
+            raise ConfigError(f"unknown task {name!r}{did_you_mean(name, self._entries)}{hint}")
         return entry
 
     def _matching(self, name: str) -> list[TaskEntry]:
@@ -157,7 +175,7 @@ class TaskIndex:
     # ---- code that task files name ----
 
     def _resolve(self, ref: FunctionRef) -> Callable[..., Any]:
-        packages = [e.value.partition(":")[0] for e in self.registry.entries("tasks").values()]
+        packages = [e.value.partition(":")[0] for e in self.registry.all_entries("tasks")]
         folders = [Path(f) for p in packages for f in locate_package(p)]
         named = [p if p.is_dir() else p.parent for p in self.include_path]
         return ref.resolve([*folders, *named], packages)
