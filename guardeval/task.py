@@ -125,6 +125,13 @@ class TaskIndex:
             _check_target(group, tasks)
         return Selection(tuple(tasks.values()), tuple(groups.values()))
 
+    def file_problems(self, name: str) -> list[str]:
+        """Everything that is wrong with the file of a task or group, not only the first; empty where no file has the name."""
+        from guardeval.task_problems import file_problems
+
+        entry = self._entries.get(name) or next((e for e in self._entries.values() if e.path == Path(name)), None)
+        return [] if entry is None or name in self._scan.unusable else file_problems(entry, self._resolve)
+
     # ---- names ----
 
     def _entry(self, name: str) -> TaskEntry:
