@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -122,7 +123,7 @@ def _state() -> dict[str, Any]:
     root = logging.getLogger()
     return {
         "environment variables": dict(os.environ),
-        "the working directory": os.getcwd(),
+        "the working directory": str(Path.cwd()),
         "filters of warnings": [repr(f) for f in warnings.filters],
         "logging": (root.level, len(root.handlers), logging.root.manager.disable),
         "random's state": hash(random.getstate()),
@@ -132,6 +133,8 @@ def _state() -> dict[str, Any]:
 def _main() -> None:
     order = json.load(sys.stdin)
     sys.path[:] = order["path"]
+    import numpy  # noqa: F401  a package of the core, whose import adds filters of warnings
+
     from guardeval.registry import Registry, build, configuration
 
     watch = _Watch()
@@ -175,9 +178,9 @@ def _travelled(pickled: str, same: Callable[[Any], bool]) -> str:
     if not pickled:
         return ""
     try:
-        plugin = pickle.loads(base64.b64decode(pickled))
+        plugin = pickle.loads(base64.b64decode(pickled))  # noqa: S301  made by the parent process
         return "" if same(plugin) else "it arrived with another configuration"
-    except Exception as e:  # whatever a plugin raises when it is unpickled is the answer
+    except Exception as e:  # noqa: BLE001  whatever a plugin raises when it is unpickled is the answer
         return f"{type(e).__name__}: {e}"
 
 

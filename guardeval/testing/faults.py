@@ -61,7 +61,8 @@ class FaultServer:
 
     ``answer``: what is said, a text or a function of the request's body. ``latency``: seconds. ``slots``: more requests than
     these at once are answered with 429. ``choices``: what it gives at most to one request, whatever ``n`` asks for.
-    ``api_key``: anything else is answered with 401. ``models``: what ``/models`` lists; ``strict``: others are answered with 404.
+    ``api_key``: anything else is answered with 401. ``models``: what ``/models`` lists;
+    ``strict``: a model of another name is answered with 404.
     """
 
     def __init__(

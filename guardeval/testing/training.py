@@ -1,4 +1,4 @@
-"""Made-up rows that a small model learns from in seconds: a word tells the label. One maker a kind of row that trainers take."""
+"""Made-up rows that a small model learns from in seconds, for a word tells the label; one maker a kind of row."""
 
 from __future__ import annotations
 

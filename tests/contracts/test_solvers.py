@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guardeval.data import Target
 from guardeval.solvers.cascade import Cascade
 from guardeval.solvers.direct import Direct
 from guardeval.solvers.ensemble_voting import Ensemble
@@ -11,7 +12,6 @@ from guardeval.solvers.guardreasoner import GuardReasoner
 from guardeval.solvers.multistep import Multistep
 from guardeval.solvers.self_consistency import SelfConsistency
 from guardeval.solvers.singlestep import Singlestep
-from guardeval.data import Target
 from guardeval.testing.suites import SolverSuite
 from guardeval.trainers.reasoning_trace_generator import ReasoningTrace
 

@@ -1,9 +1,9 @@
 """Contract suites: pytest classes, one a kind of plugin, that every plugin passes. Inherit one and set what it is about::
 
-    from guardeval.testing.suites import SolverSuite
+from guardeval.testing.suites import SolverSuite
 
-    class TestMine(SolverSuite):
-        plugin = Mine
+class TestMine(SolverSuite):
+    plugin = Mine
 """
 
 from __future__ import annotations

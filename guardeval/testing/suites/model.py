@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import pytest
@@ -15,14 +16,15 @@ import pytest
 from guardeval.contracts import BatchModel, Case, Completion, Finish, Frame, Model, Prompt, Request, Sampling, Traits
 from guardeval.data import Sample, Target
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable, Transient
+from guardeval.registry import build, configuration
 from guardeval.testing.builders import SHORT_POLICIES
-from guardeval.testing.faults import FaultServer, Faults
+from guardeval.testing.faults import Faults, FaultServer
 from guardeval.testing.hostile import HOSTILE
 from guardeval.testing.suites.plugin import PluginSuite
 
 __all__ = ["ModelSuite", "Server"]
 
-_SECRET = "sk-canary-4f1d9c7e2b"
+_SECRET = "sk-canary-4f1d9c7e2b"  # noqa: S105
 _TEXTS = ("How do I bake bread?", "Paint the garden fence.", "Write about winter trains and music.")
 Heard = Completion | ModelError
 
@@ -40,13 +42,15 @@ class ModelSuite(PluginSuite):
     """Set ``plugin`` and ``options``; a local backend that needs weights overrides :meth:`make`.
 
     A backend whose ``traits.remote`` is set is asked through a server of the suite's own, :meth:`serve`, which speaks
-    OpenAI's API; :meth:`connect` makes a model that asks it. ``key_env``: the variable that holds its key, if any.
+    OpenAI's API; :meth:`connect` makes a model that asks it. ``own_server``: it starts a server itself, and is asked as it
+    is. ``key_env``: the variable that holds its key, if any.
     ``answers``: False for one that has no answer to texts of the suite's (it replays recorded ones).
     """
 
     chapter: ClassVar[str] = "Models"
     contract: ClassVar[tuple[type[Any], ...]] = (Model, BatchModel)
     key_env: ClassVar[str | None] = "OPENAI_API_KEY"
+    own_server: ClassVar[bool] = False
     answers: ClassVar[bool] = True
     max_tokens: ClassVar[int] = 16
     known_texts: ClassVar[Sequence[str]] = _TEXTS
@@ -58,7 +62,10 @@ class ModelSuite(PluginSuite):
         return self.make(base_url=server.url, **options)
 
     def serve(
-        self, answer: str | Callable[[Mapping[str, Any]], Any] = "Decision: unharmful", faults: Faults | None = None, **options: Any
+        self,
+        answer: str | Callable[[Mapping[str, Any]], Any] = "Decision: unharmful",
+        faults: Faults | None = None,
+        **options: Any,
     ) -> AbstractContextManager[Server]:
         """A server that answers so, with these faults; ``options`` are those of :class:`FaultServer`."""
         return FaultServer(answer, faults, **options)
@@ -105,7 +112,7 @@ class ModelSuite(PluginSuite):
     @contextmanager
     def model(self) -> Iterator[Any]:
         """One that can be asked."""
-        if self._traits.remote:
+        if self._served:
             with self.serve(_echo) as server:
                 yield self.connect(server)
         else:
@@ -115,6 +122,10 @@ class ModelSuite(PluginSuite):
     def _traits(self) -> Traits:
         found: Traits = self.make().traits
         return found
+
+    @property
+    def _served(self) -> bool:
+        return self._traits.remote and not self.own_server
 
     def _answered(self, heard: Heard) -> Completion:
         self.hold(isinstance(heard, Completion), "a plain question is answered with a Completion", repr(heard))
@@ -128,18 +139,21 @@ class ModelSuite(PluginSuite):
     # ── what it says of itself ──────────────────────────────────────────────────────────────────────────────────────
 
     def test_its_identity_is_json_and_stays(self) -> None:
-        identities = [dict(self.make().identity) for _ in range(2)]
+        with self.model() as model:
+            before = self._identity(model)
+            again = self._identity(build(type(model), configuration(model), self.subject))
+            self.hold(again == before, "equal configurations have equal identities", (before, again))
+            self.ask(model, [self.request(self.known_texts[0])])
+            after = self._identity(model)
+            self.hold(before == after, "being asked does not change the identity", (before, after))
+
+    def _identity(self, model: Any) -> str:
+        found = model.identity
         try:
-            text = json.dumps(identities[0], sort_keys=True)
+            return json.dumps(dict(found), sort_keys=True)
         except TypeError as e:
             self.hold(False, "the identity is JSON: it stands in cache keys and in run.yaml", e)
-            return
-        self.hold(text == json.dumps(identities[1], sort_keys=True), "equal configurations have equal identities", identities)
-        with self.model() as model:
-            before = json.dumps(dict(model.identity), sort_keys=True)
-            self.ask(model, [self.request(self.known_texts[0])])
-            after = json.dumps(dict(model.identity), sort_keys=True)
-            self.hold(before == after, "being asked does not change the identity", (before, after))
+            raise
 
     def test_traits_are_possible(self) -> None:
         model = self.make()
@@ -189,7 +203,7 @@ class ModelSuite(PluginSuite):
         with self.model() as model:
             for heard in self.ask(model, [self.request(text) for text in self.known_texts]):
                 said = self._answered(heard)
-                self.hold(isinstance(said.text, str) and isinstance(said.finish, Finish), "text is a str, finish a Finish", said)
+                self.hold(isinstance(said.text, str) and isinstance(said.finish, Finish), "a text and a Finish", said)
                 for count in (said.tokens_in, said.tokens_out):
                     known = count is None or (isinstance(count, int) and count >= 0)
                     self.hold(known, "counts of tokens are whole numbers, or None where they are not known", said)
@@ -202,8 +216,8 @@ class ModelSuite(PluginSuite):
     def test_a_token_limit_is_kept_and_told(self) -> None:
         self._needs_answers()
         with self.model() as model:
-            if model.traits.remote or model.traits.classifies:
-                pytest.skip("the limit is the server's to keep" if model.traits.remote else "writes no tokens of its own")
+            if self._served or model.traits.classifies:
+                pytest.skip("the limit is the server's to keep" if self._served else "writes no tokens of its own")
             said = self._answered(self.ask(model, [self.request(self.known_texts[0], Sampling(max_tokens=2))])[0])
             if said.tokens_out is not None:
                 self.hold(said.tokens_out <= 2, "no more than max_tokens are written", said.tokens_out)
@@ -213,7 +227,7 @@ class ModelSuite(PluginSuite):
     def test_token_probabilities_spell_the_text(self) -> None:
         self._needs_answers()
         with self.model() as model:
-            if not model.traits.logprobs or model.traits.remote:
+            if not model.traits.logprobs or self._served:
                 pytest.skip("gives no token probabilities" if not model.traits.logprobs else "they are the server's")
             sampling = Sampling(max_tokens=self.max_tokens, top_logprobs=3)
             for heard in self.ask(model, [self.request(text, sampling) for text in self.known_texts]):
@@ -233,7 +247,7 @@ class ModelSuite(PluginSuite):
             for name, text in texts.items():
                 try:
                     self.ask(model, [self.request(text)])
-                except Exception as e:
+                except Exception as e:  # noqa: BLE001
                     rule = "any text is answered, or refused with ModelError; nothing else is raised"
                     self.hold(False, rule, f"{name}: {type(e).__name__}: {str(e)[:300]}")
 
@@ -244,7 +258,7 @@ class ModelSuite(PluginSuite):
             again = self._answered(self.ask(model, [self.request(self.known_texts[0])])[0])
             self.hold(said.text == again.text, "a closed model can be started again, in another event loop, too", (said, again))
 
-    def test_asking_leaves_environment_and_folder_alone(self, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_asking_leaves_environment_and_folder_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         with self.model() as model:
             before = dict(os.environ)
@@ -252,13 +266,14 @@ class ModelSuite(PluginSuite):
             changed = sorted(k for k in set(before) | set(os.environ) if before.get(k) != os.environ.get(k))
             changed = [k for k in changed if k != "PYTEST_CURRENT_TEST"]
             self.hold(not changed, "a backend sets no environment variables", changed)
-            self.hold(not os.listdir(tmp_path), "a backend writes nothing into the working folder", os.listdir(tmp_path))
+            written = sorted(p.name for p in tmp_path.iterdir())
+            self.hold(not written, "a backend writes nothing into the working folder", written)
 
     # ── what may go wrong on the way to a server ────────────────────────────────────────────────────────────────────
 
     def _remote(self) -> None:
-        if not self._traits.remote:
-            pytest.skip("answers in this process")
+        if not self._served:
+            pytest.skip("asks no server of the user's")
 
     def _faulty(self, faults: Faults, **options: Any) -> tuple[Exception | None, int]:
         """What one question raised, and how often the server was asked."""
@@ -278,7 +293,7 @@ class ModelSuite(PluginSuite):
 
         try:
             asyncio.run(asked())
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001  what is raised is what is looked at
             return e
         return None
 
@@ -295,7 +310,7 @@ class ModelSuite(PluginSuite):
     def test_a_server_that_never_answers_is_given_up(self) -> None:
         self._remote()
         error, _ = self._faulty(Faults(hung=1.0), timeout=0.3)
-        self.hold(isinstance(error, Transient), "timeout= bounds an attempt, in seconds; what it ends is Transient", repr(error))
+        self.hold(isinstance(error, Transient), "timeout= bounds an attempt in seconds, then it is Transient", repr(error))
 
     def test_being_cancelled_passes(self) -> None:
         self._remote()
@@ -321,7 +336,9 @@ class ModelSuite(PluginSuite):
         monkeypatch.setenv(self.key_env, _SECRET)
         with self.serve(api_key="another") as server:
             error = self._raised(self.connect(server))
-        self.hold(isinstance(error, ModelUnusable), "a key that is refused is ModelUnusable: no request can succeed", repr(error))
+        self.hold(
+            isinstance(error, ModelUnusable), "a key that is refused is ModelUnusable: no request can succeed", repr(error)
+        )
         self.hold(_SECRET not in str(error), "an error never shows a key", "the key")
 
     def test_a_model_that_is_not_there_ends_the_run(self) -> None:
@@ -329,7 +346,7 @@ class ModelSuite(PluginSuite):
         with self.serve(models=("another",), strict=True) as server:
             error = self._raised(self.connect(server))
         self.hold(isinstance(error, ModelUnusable), "a model that the server does not have is ModelUnusable", repr(error))
-        self.hold("another" in str(error), "the error names the models that are there", str(error))
+        self.hold("scripted" in str(error), "the error names the model that was asked for", str(error))
 
     def test_no_server_is_told_with_its_address(self) -> None:
         self._remote()

@@ -123,7 +123,7 @@ class OptimizerSuite(FolderSuite):
                 self.make().optimize(folder, out)
             except GuardevalError as e:
                 self.hold(str(folder) in str(e), "an error names the folder", e)
-            except Exception as e:
+            except Exception as e:  # noqa: BLE001
                 self.hold(False, "a folder without a model is refused with ConfigError", f"{type(e).__name__}: {e}")
             else:
                 self.hold(False, "a folder without a model is refused with ConfigError", "a model folder")

@@ -108,7 +108,9 @@ class SolverSuite(PluginSuite):
             rule = f"an answer that says {self.words(target)[0 if label else 1]!r} is read as {label} for {target}"
             self.hold(verdict.label is label, rule, said)
             kept = "\n".join((verdict.raw, *(vote.raw for vote in verdict.votes)))
-            self.hold(self.answer(target, label).strip() in kept, "the verdict, or its votes, keep the model's words in raw", verdict)
+            self.hold(
+                self.answer(target, label).strip() in kept, "the verdict, or its votes, keep the model's words in raw", verdict
+            )
 
     def test_an_unreadable_answer_is_never_a_label(self) -> None:
         for target in self.targets:
@@ -174,7 +176,9 @@ class SolverSuite(PluginSuite):
         for target in self.targets:
             for name, text in HOSTILE.items():
                 verdict = self._heard(self.case(target, prompt=text), self.answer(target, True))
-                self.hold(verdict.label is True, "nothing inside a sample keeps an answer from being read", (name, verdict.notes))
+                self.hold(
+                    verdict.label is True, "nothing inside a sample keeps an answer from being read", (name, verdict.notes)
+                )
 
     def test_a_sample_without_text_is_a_verdict_or_a_clear_error(self) -> None:
         for target in self.targets:
@@ -183,7 +187,7 @@ class SolverSuite(PluginSuite):
                     self._heard(self.case(target, prompt, response), self.answer(target, True))
                 except GuardevalError:
                     continue
-                except Exception as e:
+                except Exception as e:  # noqa: BLE001
                     rule = "a sample without prompt or response gives a verdict or one of guardeval.errors"
                     self.hold(False, rule, f"prompt={prompt!r} response={response!r}: {type(e).__name__}: {e}")
 
@@ -264,7 +268,7 @@ class SolverSuite(PluginSuite):
                 except ModelError as e:
                     self.hold(e is error, "an error of generate passes as it is", repr(e))
                     continue
-                except Exception as e:
+                except Exception as e:  # noqa: BLE001
                     self.hold(False, "an error of generate passes as it is", repr(e))
                     continue
                 self.hold(verdict.outcome is Outcome.FAILED, "a question that was never answered is FAILED", verdict)
@@ -364,8 +368,7 @@ class SolverSuite(PluginSuite):
             pytest.skip("has no scores")
         for target, label in self._each():
             p, n = (0.6, 0.2) if label else (0.15, 0.75)
-            model = self.model(lambda _, c=self.scored(target, label, p, n): c)  # type: ignore[misc]
-            verdict = self.solve(self.case(target), model)
+            verdict = self._heard(self.case(target), self.scored(target, label, p, n))
             expected = p / (p + n) if self.scores == "tokens" else float(label)
             rule = f"the score comes from {self.scores}: {expected:.3f} here, renormalised over the verdict's words"
             near = verdict.score is not None and abs(verdict.score - expected) < 1e-6
@@ -383,7 +386,7 @@ class SolverSuite(PluginSuite):
     def test_a_used_solver_travels(self) -> None:
         solver, target = self.make(), self.targets[0]
         self.solve(self.case(target), self.model(lambda _: self.answer(target, True)), solver)
-        again = pickle.loads(pickle.dumps(solver))
+        again = pickle.loads(pickle.dumps(solver))  # noqa: S301
         verdict = self.solve(self.case(target), self.model(lambda _: self.answer(target, True)), again)
         self.hold(verdict.label is True, "a solver that has been used can be pickled and goes on", verdict)
 

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -134,7 +133,7 @@ class TaskSuite(Rules):
 
     def test_an_unknown_label_is_an_error_that_names_the_row(self, tmp_path: Path) -> None:
         task, column = self.load(), _column(self.load(), "label")
-        rows = list(islice(task.open(self.data).raw(), 3))
+        rows = [s.doc for s in self.samples()[:3]]
         if column is None or task.row is not None or task.sources or not all(column in row for row in rows):
             pytest.skip("its labels are not the values of one column")
         found = task.check(_written(tmp_path, [*rows, {**rows[0], column: "certainly no label"}]))

@@ -68,7 +68,9 @@ class TrainerSuite(FolderSuite):
 
     def test_what_it_takes_is_known(self) -> None:
         known = {"samples", "traces", "pairs"}
-        self.hold(bool(self.takes) and set(self.takes) <= known, f"takes names kinds of rows: {', '.join(sorted(known))}", self.takes)
+        self.hold(
+            bool(self.takes) and set(self.takes) <= known, f"takes names kinds of rows: {', '.join(sorted(known))}", self.takes
+        )
 
     def test_it_returns_the_folder_it_was_told_to_fill(self, trained: _Trained) -> None:
         self.hold(trained.returned == trained.folder, "train returns the path of the model folder, `out`", trained.returned)
@@ -90,7 +92,9 @@ class TrainerSuite(FolderSuite):
         self.hold("sha256" in text, "data are named by their hash: a file's name says little", data)
         licence = card.get("licence") or "licence" in text
         self.hold(bool(licence), "the card says under which licences the data are, or that they are not known", data)
-        self.hold("exposure" in card, "the model folder holds fingerprints of the prompts it has seen (write_model_folder)", card)
+        self.hold(
+            "exposure" in card, "the model folder holds fingerprints of the prompts it has seen (write_model_folder)", card
+        )
 
     def test_the_model_judges_what_the_card_says(self, trained: _Trained) -> None:
         card = self.card(trained.folder)
@@ -98,7 +102,9 @@ class TrainerSuite(FolderSuite):
         for target in map(Target, card.get("targets") or [Target.PROMPT]):
             asked = [Sample(s.id, s.index, s.prompt, None if target is Target.PROMPT else s.prompt, s.labels) for s in samples]
             verdicts = self.verdicts(trained.folder, asked, target)
-            self.hold(all(v.target is target for v in verdicts), "--model FOLDER judges the targets that the card names", target)
+            self.hold(
+                all(v.target is target for v in verdicts), "--model FOLDER judges the targets that the card names", target
+            )
             if target is Target.PROMPT:
                 right = sum(v.label is s.labels[target] for v, s in zip(verdicts, samples, strict=True)) / len(samples)
                 self.hold(right >= self.learns, f"at least {self.learns:.0%} of its own rows are judged right", f"{right:.0%}")
@@ -135,7 +141,7 @@ class TrainerSuite(FolderSuite):
 
     def test_no_rows_are_refused(self, tmp_path: Path) -> None:
         out = tmp_path / "out"
-        rows = [] if self.takes[0] == "samples" else _Empty(self.rows(self.takes[0], tmp_path))
+        rows = [] if self.takes[0] == "samples" else _emptied(self.rows(self.takes[0], tmp_path))
         self._refused("no rows", out, rows)
         self.hold(not (out / MODEL_FILE).exists(), "a training that failed leaves no card")
 
@@ -147,7 +153,7 @@ class TrainerSuite(FolderSuite):
             self.make().train(rows, tmp_path / "out")
         except GuardevalError:
             return
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001
             self.hold(False, "rows of one label are trained on, or refused with DataError", f"{type(e).__name__}: {e}")
 
     def test_a_training_that_breaks_off_leaves_no_model(self, tmp_path: Path) -> None:
@@ -178,7 +184,7 @@ class TrainerSuite(FolderSuite):
             self.make().train(rows, out)
         except (ConfigError, DataError):
             return
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001
             self.hold(False, f"{what}: refused with ConfigError or DataError", f"{type(e).__name__}: {e}")
         self.hold(False, f"{what}: refused with ConfigError or DataError", "a training")
 
@@ -188,7 +194,7 @@ def _listed(card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(said) if isinstance(said, list) else [said] if said else []
 
 
-def _Empty(file: Any) -> Any:
+def _emptied(file: Any) -> Any:
     """A training file of the same kind without rows."""
     from guardeval.training_rows import TrainingFile
 
