@@ -68,7 +68,7 @@ class Registry:
         group = f"guardeval.{kind}"
         found = self._installed(group) if self._given is None else [e for e in self._given if e.group == group]
         out: dict[str, tuple[EntryPoint, ...]] = {}
-        for entry in sorted(found, key=lambda e: e.name):
+        for entry in sorted(found, key=lambda e: (e.name, not e.value.startswith("guardeval."), e.value)):
             known = out.get(entry.name, ())
             if all(other.value != entry.value for other in known):
                 out[entry.name] = (*known, entry)
@@ -81,7 +81,11 @@ class Registry:
             return list(entry_points(group=group))
         except Exception:  # noqa: BLE001 - one damaged entry_points.txt: read them one by one, and say whose it is
             out: list[EntryPoint] = []
+            seen: set[str] = set()
             for dist in distributions():
+                if dist.name in seen:
+                    continue  # hidden by one that stands before it on the path
+                seen.add(dist.name)
                 try:
                     out += [e for e in dist.entry_points if e.group == group]
                 except Exception as e:  # noqa: BLE001 - whatever a damaged file makes of the reader
