@@ -136,7 +136,7 @@ def _constructor(cls: type) -> Iterator[str]:
         elif parameter.kind is parameter.POSITIONAL_ONLY:
             yield f"takes {parameter.name} by position only: options are given by name{where}"
         elif parameter.annotation is parameter.empty:
-            yield f"says no type for the option {parameter.name}: the annotation says how `{parameter.name}=text` is read{where}"
+            yield f"says no type for the option {parameter.name}: its annotation says how `{parameter.name}=text` reads{where}"
     try:
         typing.get_type_hints(cls if hasattr(cls, "__dataclass_fields__") else cls.__dict__.get("__init__", cls))
     except Exception as e:  # noqa: BLE001 - whatever evaluating a stranger's annotations raises
@@ -174,7 +174,7 @@ def _kept(cls: type, plugin: Any) -> Iterator[str]:
         yield f"cannot be made again from its own configuration {told!r:.200}: {e}{where}"
         return
     if configuration(again) != told:
-        yield f"is another one when it is made from its own configuration: {configuration(again)!r:.200}, not {told!r:.200}{where}"
+        yield f"is another one when made from its own configuration: {configuration(again)!r:.200}, not {told!r:.200}{where}"
 
 
 def _model(cls: type, plugin: Any) -> Iterator[str]:
@@ -211,7 +211,12 @@ def _trainer(cls: type) -> Iterator[str]:
     takes = getattr(cls, "takes", ("samples",))
     if isinstance(takes, property):
         return
-    if isinstance(takes, str) or not isinstance(takes, (tuple, list, frozenset, set)) or not set(takes) <= set(TAKES) or not takes:
+    if (
+        isinstance(takes, str)
+        or not isinstance(takes, (tuple, list, frozenset, set))
+        or not set(takes) <= set(TAKES)
+        or not takes
+    ):
         yield f"has takes = {takes!r:.100}: a tuple of {', '.join(TAKES)} is wanted{place_of(cls)}"
 
 

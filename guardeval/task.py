@@ -148,7 +148,9 @@ class TaskIndex:
                     )
         if entry is None:
             broken = len(self._scan.problems)
-            hint = f"; {broken} installed task files or packages cannot be used: `guardeval validate` says why" if broken else ""
+            hint = (
+                f"; {broken} installed task files or packages cannot be used: `guardeval validate` says why" if broken else ""
+            )
             raise ConfigError(f"unknown task {name!r}{did_you_mean(name, self._entries)}{hint}")
         return entry
 

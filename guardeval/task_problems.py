@@ -1,4 +1,4 @@
-"""Everything that is wrong with one task file, where reading it stops at the first: each key is mended and reading tried again."""
+"""Everything that is wrong with one task file, where reading stops at the first: each is mended and reading tried again."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _check_task(out: Checked, index: TaskIndex, name: str, among_all: bool, data
         out.checked += 1
         source = data or _here(task)
         if source is None:
-            out.notes.append(f"task {task.name}: its rows are on the hub and were not read; --data hub or --data PATH reads them")
+            out.notes.append(f"task {task.name}: its rows are on the hub and were not read; --data hub, or a path, reads them")
             continue
         try:
             problems = task.check(source).problems
@@ -220,7 +220,7 @@ def _of_task_package(package: ModuleType) -> list[str]:
 
 
 def _touched(cls: type[Any]) -> Iterator[str]:
-    """What importing and making a class did that it must not, seen in a new process; nothing where only its user can make it."""
+    """What importing and making a class did too early, seen in a new process; nothing where only its user can make it."""
     import inspect
 
     from guardeval.plugin_check import place_of
@@ -236,5 +236,5 @@ def _touched(cls: type[Any]) -> Iterator[str]:
         if did:
             yield f"does work too early: {said} {', '.join(did)}; do it where it is used{where}"
     if facts.heavy:
-        yield f"imports {', '.join(facts.heavy)} with its module: import heavy packages inside the functions that use them{where}"
+        yield f"imports {', '.join(facts.heavy)} with its module: import heavy packages in the functions that use them{where}"
     yield from (f"leaves a trace: {said}{where}" for said in facts.changed)

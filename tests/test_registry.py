@@ -114,7 +114,9 @@ def test_a_plugin_for_a_newer_contract_says_what_to_upgrade(tmp_path, monkeypatc
     name = f"plugin_of_the_future_{abs(hash(text))}"
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(PluginError, match=r"was written for version 99 of the plugin contract.* has version 1: upgrade guardeval"):
+    with pytest.raises(
+        PluginError, match=r"was written for version 99 of the plugin contract.* has version 1: upgrade guardeval"
+    ):
         Registry([entry("mine", f"{name}:Mine")]).load("solvers", "mine")
 
 
@@ -129,7 +131,9 @@ def test_a_plugin_for_this_contract_or_an_older_one_loads(tmp_path, monkeypatch,
 def test_a_plugin_that_ends_the_program_while_it_is_imported_is_named(tmp_path, monkeypatch):
     (tmp_path / "exiting_plugin_module.py").write_text("import sys\nsys.exit(3)")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(PluginError, match=r"solver 'bad' of exiting_plugin_module:Bad does not import: SystemExit: 3.*module\.py:2"):
+    with pytest.raises(
+        PluginError, match=r"solver 'bad' of exiting_plugin_module:Bad does not import: SystemExit: 3.*module\.py:2"
+    ):
         Registry([entry("bad", "exiting_plugin_module:Bad")]).load("solvers", "bad")
 
 

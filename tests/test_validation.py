@@ -224,7 +224,7 @@ def test_a_class_that_keeps_its_contract_has_no_problem(kind, cls):
         ("solvers", TakesAnything, "takes **options"),
         ("solvers", Untyped, "says no type for the option n"),
         ("solvers", Forgets, "does not keep its option n under that name"),
-        ("solvers", Grows, "is another one when it is made from its own configuration"),
+        ("solvers", Grows, "is another one when made from its own configuration"),
         ("scorers", NoDirection, "has no higher_is_better"),
         ("scorers", OddDirection, "has higher_is_better = {'f1': 'up'}"),
         ("scorers", AsyncScore, "has an async score, and score(judged) is wanted: nobody awaits it"),

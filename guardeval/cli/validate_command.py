@@ -26,7 +26,9 @@ def configure(parser: Parser) -> None:
     parser.add_argument("subject", nargs="?", metavar="SUBJECT", help="task or plugin; all that is installed without one")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which")
     parser.add_argument("--task", "--tasks", "-t", metavar="T", help="as `validate task T`")
-    parser.add_argument("--data", metavar="D", help="rows to read: sample, hub, or a path (a task's own files, else its sample)")
+    parser.add_argument(
+        "--data", metavar="D", help="rows to read: sample, hub, or a path (a task's own files, else its sample)"
+    )
     add_include_path(parser)
     parser.set_defaults(intermixed=True)
 

@@ -48,7 +48,9 @@ class Names:
         kind = KINDS[self.kind]
         known = {**own, "title": self.name.replace("_", " "), "kind": self.kind, "guardeval": guardeval.__version__}
         about, data = _filled(kind.about, known), ", ".join(f'"{pattern}"' for pattern in kind.package_data)
-        entries = [f'[project.entry-points."guardeval.{g}"]\n{self.name} = "{_filled(o, known)}"' for g, o in kind.entries.items()]
+        entries = [
+            f'[project.entry-points."guardeval.{g}"]\n{self.name} = "{_filled(o, known)}"' for g, o in kind.entries.items()
+        ]
         return {
             **known,
             "about": about,
@@ -76,8 +78,8 @@ def names_of(kind: str, given: str) -> Names:
     name = re.sub(r"[-.\s]+", "_", given.strip()).lower()
     if not _NAME.fullmatch(name) or keyword.iskeyword(name) or "__" in name:
         raise ConfigError(
-            f"guardeval new {kind}: {given!r} is no name for a plugin: a-z, 0-9 and _ are possible, at most 50, a letter first, "
-            "and no word of Python's own"
+            f"guardeval new {kind}: {given!r} is no name for a plugin: a-z, 0-9 and _ are possible, at most 50, a letter "
+            "first, and no word of Python's own"
         )
     return Names(kind, name)
 
@@ -133,7 +135,9 @@ def _check_free(names: Names, registry: Registry) -> None:
 
 
 def _taken(names: Names, kind: str, whose: str) -> ConfigError:
-    return ConfigError(f"guardeval new {names.kind}: the {kind} {names.name!r} is there already, of {whose}; choose another name")
+    return ConfigError(
+        f"guardeval new {names.kind}: the {kind} {names.name!r} is there already, of {whose}; choose another name"
+    )
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:

@@ -58,7 +58,9 @@ COMMANDS = {
     "list tasks": ["list", "tasks"],
     "run": [*RUN, "--task", "wildguard"],
     "run fine": [*RUN, "--task", "wildguard", "--solver", "fine"],
-    **{f"run {s}": [*RUN, "--task", "wildguard", "--solver", s] for s in ("multistep", "needy", "quitter", "divider", "future")},
+    **{
+        f"run {s}": [*RUN, "--task", "wildguard", "--solver", s] for s in ("multistep", "needy", "quitter", "divider", "future")
+    },
     **{f"task {t}": [*RUN, "--task", t] for t in ("xstest", "later", "odd_wrong", "odd_torn", "nameless", "guard_prompt")},
     "new": ["new", "solver", "multistep", "-o", "new"],
     "doctor": ["doctor"],
@@ -100,7 +102,13 @@ def told(tmp_path_factory) -> dict[str, Told]:
     known |= {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "COLUMNS": "500"}
     known |= {"GUARDEVAL_CACHE": str(desk / "cache.sqlite"), "GUARDEVAL_CONFIG": str(desk / ".config")}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], input=json.dumps(COMMANDS), cwd=desk, env=known, capture_output=True, text=True, check=False
+        [sys.executable, "-c", SCRIPT],
+        input=json.dumps(COMMANDS),
+        cwd=desk,
+        env=known,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return {name: Told(*said) for name, said in json.loads(done.stdout).items()}
@@ -158,10 +166,16 @@ def test_who_names_none_of_them_notices_nothing(told, command):
     ("command", "parts"),
     [
         ("run multistep", ["solver 'multistep' is registered twice, by guardeval", "twin 1.2 (site_fine:Mine): uninstall one"]),
-        ("run needy", ["solver 'needy' of needy 1.2 (site_import:Mine) does not import: ModuleNotFoundError", "site_import.py:1"]),
+        (
+            "run needy",
+            ["solver 'needy' of needy 1.2 (site_import:Mine) does not import: ModuleNotFoundError", "site_import.py:1"],
+        ),
         ("run quitter", ["solver 'quitter' of quitter 1.2 (site_exit:Mine) does not import: SystemExit: 4", "site_exit.py:2"]),
         ("run divider", ["solver 'divider' of divider 1.2", "ZeroDivisionError: division by zero", "site_class.py:2"]),
-        ("run future", ["solver 'future' of future 1.2", "version 7 of the plugin contract", "has version 1: upgrade guardeval"]),
+        (
+            "run future",
+            ["solver 'future' of future 1.2", "version 7 of the plugin contract", "has version 1: upgrade guardeval"],
+        ),
         ("task xstest", ["task 'xstest' stands in two files", "odd-tasks 1.2", "uninstall one of them"]),
         ("task later", ["tasks 'future' of future 1.2", "upgrade guardeval"]),
         ("task odd_wrong", ["wrong.yaml:2: unknown key 'dataset_pth'; did you mean 'dataset_path'?"]),

@@ -87,14 +87,25 @@ def test_every_new_plugin_is_valid(within, capsys):
 
 def test_solver_scorer_and_model_are_used_by_name(within, capsys):
     code, out, err = said(
-        capsys, *RUN, "--solver", "my_solver", "--scorer", "classification,my_scorer", "--model", "my_model", "-M", "words=gun,kill"
+        capsys,
+        *RUN,
+        "--solver",
+        "my_solver",
+        "--scorer",
+        "classification,my_scorer",
+        "--model",
+        "my_model",
+        "-M",
+        "words=gun,kill",
     )
     assert code == 0, err
     assert "my_scorer" in out
 
 
 def test_what_the_trainer_writes_is_run_and_seen_to_be_contaminated(within, capsys):
-    code, out, err = said(capsys, "train", "my_trainer", "--task", "wildguard", "--data", "sample", "--out", "words", "--size", 50)
+    code, out, err = said(
+        capsys, "train", "my_trainer", "--task", "wildguard", "--data", "sample", "--out", "words", "--size", 50
+    )
     assert code == 0, err
     code, out, err = said(capsys, *RUN, "--model", "./words")
     assert code == 0, err
@@ -158,7 +169,7 @@ def check_run_and_report(capsys, folder: Path, task: str, *words: object) -> Non
     assert f"_{task.replace('_', '-')}_" in run.name
     for form, opening in (("html", "<!doctype html>"), ("md", "#")):
         path = folder / f"report.{form}"
-        code, out, err = said(capsys, "report", run, "--format", form, "-o", path)
+        code, _, err = said(capsys, "report", run, "--format", form, "-o", path)
         assert code == 0, err
         text = path.read_text(encoding="utf-8")
         assert text.lower().startswith(opening)
