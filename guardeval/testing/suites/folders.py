@@ -18,7 +18,10 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 class Elsewhere:
-    """``written``: files that appeared in the working folder and under the home folder, both empty before."""
+    """``written``: files that appeared in the working folder and under the home folder, both empty before.
+
+    What packages keep in ``~/.cache`` does not count: it may go at any time.
+    """
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -46,4 +49,4 @@ def watched(place: Path) -> Iterator[Elsewhere]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        found.written = [f"./{p}" for p in contents(cwd)] + [f"~/{p}" for p in contents(home)]
+        found.written = [f"./{p}" for p in contents(cwd)] + [f"~/{p}" for p in contents(home) if not p.startswith(".cache/")]

@@ -157,7 +157,7 @@ class TrainerSuite(FolderSuite):
             self.hold(False, "rows of one label are trained on, or refused with DataError", f"{type(e).__name__}: {e}")
 
     def test_a_training_that_breaks_off_leaves_no_model(self, tmp_path: Path) -> None:
-        if "samples" not in self.takes:
+        if self.takes[0] != "samples":
             pytest.skip("reads its rows from a file that was read before")
 
         def broken() -> Iterator[Sample]:
