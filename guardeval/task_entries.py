@@ -186,8 +186,8 @@ def scan_file(path: Path, owner: str, package: str | None = None) -> TaskEntry |
     if not _NAME.fullmatch(name):
         line = text.count("\n", 0, keys[kind][1]) + 1
         raise ConfigError(
-            f"{path}:{line} ({owner}): {name[:100]!r} is no name of a {kind}: it becomes part of file names, so letters, digits "
-            "and _ . + - are possible, at most 100, a letter or digit first"
+            f"{path}:{line} ({owner}): {name[:100]!r} is no name of a {kind}: it becomes part of file names, so letters, "
+            "digits and _ . + - are possible, at most 100, a letter or digit first"
         )
     tags = _tags(text, *keys["tag"]) if "tag" in keys else ()
     return TaskEntry(name, kind, path, owner, tags, _title(text) or keys.get(f"{kind}_alias", ("", 0))[0], package)

@@ -163,7 +163,7 @@ def test_the_same_as_a_package_is_run_by_its_name(installed, within, capsys):
 
 
 def check_run_and_report(capsys, folder: Path, task: str, *words: object) -> None:
-    code, out, err = said(capsys, "run", "--task", task, "--quiet", "--no_cache", "-o", "runs", *words)
+    code, _, err = said(capsys, "run", "--task", task, "--quiet", "--no_cache", "-o", "runs", *words)
     assert code == 0, err
     (run,) = (folder / "runs").iterdir()
     assert f"_{task.replace('_', '-')}_" in run.name
