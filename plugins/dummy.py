@@ -13,10 +13,7 @@ from guardeval.data import Target
 __all__ = ["Dummy"]
 
 _CERTAIN = Judgement(0.0, label=False)
-_DEFAULT = {
-    target: Completion(f"Decision: {target.negative}\nPolicies: none", judgement=Judgement(0.0, label=False))
-    for target in Target
-}
+_DEFAULT = {target: Completion(f"Decision: {target.negative}\nPolicies: none", judgement=_CERTAIN) for target in Target}
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Linear:
     def train(self, rows: Iterable[Sample], out: Path) -> Path:
         """Write the model folder and return it; one that holds this very model already is left as it is.
 
-        Raises :class:`DataError` for rows that cannot be trained on, :class:`ConfigError` for a folder that holds another model.
+        Raises :class:`DataError` for rows that cannot be trained on, :class:`ConfigError` where another model is there.
         """
         chosen = select_rows(rows, self.sources, _benchmarks(self.exclude), self.folds, self.seed)
         if self._is_there(out, chosen):

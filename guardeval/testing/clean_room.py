@@ -68,8 +68,9 @@ def _look(value: str, configuration: str, pickled: bytes) -> Facts:
     )
     if done.returncode:
         return Facts(error=done.stderr.strip()[-2000:])
-    found = json.loads(done.stdout.splitlines()[-1])
-    return Facts(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+    return Facts(**told)
 
 
 # ── in the new process ──────────────────────────────────────────────────────────────────────────────────────────────

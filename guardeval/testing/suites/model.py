@@ -300,7 +300,8 @@ class ModelSuite(PluginSuite):
     def test_what_may_pass_is_transient_and_asked_once(self) -> None:
         self._remote()
         for kind in ("http_500", "throttled", "dropped", "truncated", "empty"):
-            error, requests = self._faulty(Faults(**{kind: 1.0}, retry_after=7.0))
+            share: dict[str, Any] = {kind: 1.0}
+            error, requests = self._faulty(Faults(**share, retry_after=7.0))
             self.hold(isinstance(error, Transient), f"a server's {kind} is Transient: asking again may help", repr(error))
             self.hold(requests == 1, "a backend asks once: retries are the broker's, or they are paid for twice", requests)
             if kind == "throttled" and isinstance(error, Transient):
@@ -324,7 +325,7 @@ class ModelSuite(PluginSuite):
             await asyncio.wait([asking], timeout=5)
             if hasattr(model, "close"):
                 await model.close()
-            return asking.cancelled()
+            return bool(asking.cancelled())
 
         with self.serve(faults=Faults(hung=1.0)) as server:
             self.hold(asyncio.run(cancelled(self.connect(server))), "a request that is cancelled ends at once, as cancelled")

@@ -233,4 +233,4 @@ def _same(a: Any, b: Any, near: float = 1e-9) -> bool:
         return isinstance(b, tuple) and len(a) == len(b) and all(_same(x, y, near) for x, y in zip(a, b, strict=True))
     if b is None:
         return False
-    return (a != a and b != b) or a == b or abs(a - b) <= near * max(1.0, abs(a))
+    return bool((a != a and b != b) or a == b or abs(a - b) <= near * max(1.0, abs(a)))

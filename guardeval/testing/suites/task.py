@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +34,7 @@ class TaskSuite(Rules):
     one_class: ClassVar[bool] = False
     states: ClassVar[Sequence[str]] = ("licence", "citation", "revision")
     in_lm_eval: ClassVar[bool] = False
+    _read: ClassVar[tuple[Sample, ...]]
 
     @property
     def subject(self) -> str:
@@ -46,7 +46,10 @@ class TaskSuite(Rules):
         return TaskIndex([Path(f) for f in folders]).load(self.task)
 
     def samples(self) -> tuple[Sample, ...]:
-        return _samples(type(self))
+        cls = type(self)
+        if "_read" not in cls.__dict__:  # once a class
+            cls._read = tuple(self.load().open(self.data))
+        return cls._read
 
     def test_every_row_reads(self) -> None:
         report = self.load().check(self.data)
@@ -165,12 +168,6 @@ class TaskSuite(Rules):
         loaded = manager.load([task.name])["tasks"][task.name]
         documents = list(loaded.test_docs())
         self.hold(len(documents) == len(self.samples()), "lm_eval reads the same rows", len(documents))
-
-
-@cache
-def _samples(suite: type[TaskSuite]) -> tuple[Sample, ...]:
-    made = suite()
-    return tuple(made.load().open(made.data))
 
 
 def _column(task: Task, what: str) -> str | None:

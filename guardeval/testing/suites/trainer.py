@@ -46,7 +46,7 @@ class TrainerSuite(FolderSuite):
         if kind == "samples":
             return made_samples(60)
         make = made_pairs if kind == "pairs" else made_traces
-        return training_file(place, [*make(24), *make(4, split=Split.VALIDATION)], f"{kind}.json")  # type: ignore[list-item]
+        return training_file(place, [*make(24), *make(4, split=Split.VALIDATION)], f"{kind}.json")
 
     @property
     def takes(self) -> tuple[str, ...]:
