@@ -22,7 +22,16 @@ from guardeval.settings import DEFAULT_SOLVER, Settings
 from guardeval.task import TaskIndex
 from guardeval.testing.faults import FaultServer
 
-NEEDS = {"server", "key", "hub", "gpu", "file", "lm-eval", "person", "install"}  # what a block may say that it cannot do without
+NEEDS = {
+    "server",
+    "key",
+    "hub",
+    "gpu",
+    "file",
+    "lm-eval",
+    "person",
+    "install",
+}  # what a block may say that it cannot do without
 INDEX = TaskIndex()
 
 
@@ -39,7 +48,9 @@ def run_command(words: list[str]) -> int:
 
 def install(paths: list[str]) -> int:
     """What pip does with folders, without a network: into ``site``, which is importable."""
-    assert all(path.startswith("./") for path in paths), f"pip install {paths}: of packages from afar a block says what it needs"
+    assert all(path.startswith("./") for path in paths), (
+        f"pip install {paths}: of packages from afar a block says what it needs"
+    )
     offline = ("--no-deps", "--no-build-isolation", "--no-index", "--target", "site")
     done = python("-m", "pip", "install", "--quiet", *offline, *paths)
     importlib.invalidate_caches()
