@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from guardeval.errors import ConfigError, did_you_mean
+from guardeval.errors import ConfigError, GuardevalError, did_you_mean
 from guardeval.registry import Registry
 from guardeval.task_entries import Scan, TaskEntry, locate_package, scan, scan_file
 from guardeval.task_file import Group, Task, read_group, read_task
@@ -88,6 +88,16 @@ class TaskIndex:
         if entry.path not in self._tasks:
             self._tasks[entry.path] = read_task(load_yaml(entry.path), entry, self._resolve)
         return self._tasks[entry.path]
+
+    def loadable(self) -> Iterator[Task]:
+        """Every task, but those of installed packages that cannot be read. Raises for one in ``include_path`` that cannot."""
+        for name, entry in self._entries.items():
+            if entry.kind == "task":
+                try:
+                    yield self.load(name)
+                except GuardevalError:
+                    if entry.package is None:
+                        raise
 
     def load_group(self, name: str) -> Group:
         """One group, its nested groups and tags spelt out as tasks."""

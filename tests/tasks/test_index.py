@@ -81,6 +81,7 @@ def test_what_is_wrong_in_installed_packages_is_told_and_keeps_nobody_from_the_o
     registry = Registry([EntryPoint(p[:7], p, "guardeval.tasks") for p in packages])
     index = TaskIndex((), registry)
     assert index.select("good").names == ("good",)
+    assert [t.name for t in index.loadable()] == ["good"]
     for name, said in {
         "shared": "task 'shared' stands in two files: .*pkg_one.*pkg_two.*uninstall one of them",
         "later": "tasks 'pkg_new' of pkg_new was written for version 99 .*upgrade guardeval",
