@@ -40,7 +40,8 @@ COMMANDS = {
     "train": "make a guard from rows: linear, rsft, hs_dpo, distill",
     "optimize": "a model made smaller or faster, and checked: onnx, int8, int4, merge, gguf",
     "cache": "the cache of answers: info, clear",
-    "validate": "check tasks and installed plugins",
+    "new": "a package to start from: task, solver, scorer, model, trainer, optimizer",
+    "validate": "check tasks and plugins: file, line and column of each problem",
     "doctor": "this installation: packages, extras, keys, plugins, the cache",
 }
 
