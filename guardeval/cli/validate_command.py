@@ -25,7 +25,7 @@ _EXAMPLES = """
 
 def configure(parser: Parser) -> None:
     parser.epilog = _EXAMPLES
-    parser.add_argument("subject", nargs="?", metavar="SUBJECT", help="task, plugin or family; all that is installed without one")
+    parser.add_argument("subject", nargs="?", metavar="SUBJECT", help="task, plugin or family; without one, all that is there")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which")
     parser.add_argument("--task", "--tasks", "-t", metavar="T", help="as `validate task T`")
     parser.add_argument(

@@ -12,6 +12,7 @@ import pytest
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("torch")
 
+from guardeval.cli import main  # noqa: E402
 from guardeval.native.conformance import Conforms, check_family, drift  # noqa: E402
 from guardeval.plugins.hf import HF  # noqa: E402
 from guardeval.policies import load_policies  # noqa: E402
@@ -102,3 +103,17 @@ def test_where_two_texts_part() -> None:
     assert drift("a\nbc", "a\nbd") == "line 2, column 2: here 'c', there 'd'"
     assert drift("same", "same") == ""
     assert drift("ab", "abc") == "line 1, column 3: here nothing more, there 'c'"
+
+
+def test_the_command_says_what_it_found_and_how(model: Callable[[str], HF], capsys: pytest.CaptureFixture[str]) -> None:
+    drifted = LLAMA_GUARD_3.replace("S' ~ loop", "X' ~ loop")
+    line = ["validate", "family", "llama_guard", "-S", "version=3", "--model"]
+    assert main([*line, f"hf/{model(LLAMA_GUARD_3).model}", "-M", "dtype=float32"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("  same ") == 4
+    assert "20 alternatives a token" in shown
+    assert main([*line, f"hf/{model(drifted).model}"]) == 1
+    assert "here 'S1: Violent Crimes" in capsys.readouterr().out
+    assert main([*line, "embedded"]) == 2
+    assert main(["validate", "family", "multistep", "--model", f"hf/{model(LLAMA_GUARD_3).model}"]) == 2
+    assert "states no guard family; those that do: " in capsys.readouterr().err
