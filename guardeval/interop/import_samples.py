@@ -222,7 +222,7 @@ def _imported_of(found: Task, rows: Rows, matcher: Matcher, judged: Judgements, 
 
 
 def _of_log(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading) -> ImportedTask:
-    """Samples whose verdicts and gold labels a guardeval scorer left in the log, numbered as they stand there."""
+    """Samples of our task inside the other tool, with the verdicts that our solver or scorer left there."""
     placed = _Placed()
     told = _told(task, placed) if reading.solver is None else iter(())
     first = next(told, None)
@@ -230,24 +230,26 @@ def _of_log(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading) -> 
         raise DataError(f"{log.path}: it does not say what the gold labels are: name the task with --task (and --data)")
     target = first[0].verdict.target
     reading.check_target(target, str(log.path))
-    samples = folder.samples(task.name, target, reading.policies.names, redact=False)
+    names = tuple((log.ours or {}).get("policy_names") or reading.policies.names)
+    samples = folder.samples(task.name, target, names, redact=False)
 
     def write() -> None:
         for judged, logged in chain([first], told):
             samples.add(judged, _exchanges(logged, Case(judged.sample, target, reading.policies)))
 
     judged = _written(samples, write)
-    data = {"kind": "log", "source": log.path.name, "files": file_identity(log.files)}
-    about = {"target": str(target), "title": task.name, "version": task.version, "data": data, "subset": None}
-    head = {"licence": "unstated", "marks": []}
+    own = log.ours or {}
+    data = own.get("data") or {"kind": "log", "source": log.path.name, "files": file_identity(log.files)}
+    about = {"target": str(target), "title": task.name, "version": task.version, "data": data, "subset": own.get("subset")}
+    marks = [*(["sample rows"] if data.get("kind") == "sample" else []), *(["subset"] if own.get("subset") else [])]
+    head = {"licence": own.get("licence", "unstated"), "marks": marks}
     imported = ImportedTask.scored(task.name, about, judged, reading.scorers(DEFAULT_SCORERS), head, name=task.name)
-    return replace(imported, unmatched=placed.unmatched)
+    return replace(imported, unmatched=placed.unmatched, notices=tuple(filter(None, [own.get("notice")])))
 
 
 def _told(task: LoggedTask, placed: _Placed) -> Iterator[tuple[Judged, Logged]]:
-    for number, logged in enumerate(task.samples()):
+    for logged in task.samples():
         if logged.told is None:
             placed.unmatched[logged.id] = "no verdict of a guardeval scorer is logged with it"
         else:
-            judged = logged.told
-            yield Judged(replace(judged.sample, index=number), judged.verdict, logged.usage), logged
+            yield logged.told, logged

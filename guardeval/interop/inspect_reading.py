@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from guardeval.contracts import Finish, Token, Turn
-from guardeval.data import Judged, Outcome, Sample, Step, Target, Usage, Verdict
+from guardeval.data import Judged, Usage
 from guardeval.errors import DataError, needs_extra
-from guardeval.interop.inspect_samples import KEY, PROBABILITY, store_of
+from guardeval.interop.inspect_records import sample_of, usage_of_record, verdict_of
+from guardeval.interop.inspect_samples import KEY, store_of
 from guardeval.interop.logged import Log, Logged, LoggedTask, clean
 from guardeval.interop.recorded import Asked
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
     from inspect_ai.model import ChatMessage, ModelOutput
-    from inspect_ai.scorer import Score
 
 __all__ = ["read_inspect"]
 
@@ -56,6 +56,7 @@ def read_inspect(path: Path) -> Log:
         status="complete" if header.status == "success" else "interrupted",
         remarks=_remarks(header),
         origin=origin,
+        ours=own if origin is None and isinstance(own, dict) and "policy_names" in own else None,
     )
 
 
@@ -89,7 +90,7 @@ def _samples(path: Path, foreign: bool) -> Iterator[Logged]:
 
 
 def _logged(sample: EvalSample, foreign: bool) -> Logged:
-    line = None if foreign else store_of(sample)
+    line = None if foreign else store_of(sample)  # of a run that was exported
     if line is not None:
         return Logged(str(sample.id), (), line=line)
     asked = _asked(sample)
@@ -170,42 +171,15 @@ def _usage(sample: EvalSample) -> Usage:
     )
 
 
-# ---- what a guardeval scorer said inside Inspect ----
+# ---- what guardeval left in a log of its task inside Inspect ----
 
 
 def _told(sample: EvalSample) -> Judged | None:
-    """The verdict of a guardeval scorer, from its score's metadata; None where no score is one of those."""
-    for score in (sample.scores or {}).values():
-        about = score.metadata or {}
-        if about.get("outcome") in [*Outcome] and about.get("target") in [*Target]:
-            return _judged(sample, score, about, Target(about["target"]))
+    """Our sample, and the verdict that our solver or scorer left with it; None where the log is not of our task."""
+    own = sample.metadata.get(KEY)
+    if not isinstance(own, Mapping) or "sample" not in own:
+        return None
+    for kept in (sample.store.get(KEY), *((s.metadata or {}).get(KEY) for s in (sample.scores or {}).values())):
+        if isinstance(kept, Mapping) and "verdict" in kept:
+            return Judged(sample_of(own["sample"]), verdict_of(kept["verdict"]), usage_of_record(kept.get("usage")))
     return None
-
-
-def _judged(sample: EvalSample, score: Score, about: Mapping[str, Any], target: Target) -> Judged:
-    words = {target.positive: True, target.negative: False}
-    outcome, label = Outcome(about["outcome"]), words.get(score.answer or "")
-    gold = words.get(sample.target if isinstance(sample.target, str) else "")
-    turns = _input_turns(sample)
-    users = [i for i, t in enumerate(turns) if t.role == "user"]
-    at = users[-1] if users else len(turns) - 1
-    after = [t.content for t in turns[at + 1 :] if t.role == "assistant"]
-    probability = about.get(PROBABILITY)
-    gold_policies = frozenset(map(str, about.get("gold_policies") or ()))
-    steps = () if not score.explanation else (Step("Reasoning", clean(score.explanation)),)
-    verdict = Verdict(
-        target,
-        outcome,
-        label if outcome is Outcome.PARSED else None,
-        probability if isinstance(probability, (int, float)) and 0 <= probability <= 1 else None,
-        frozenset(map(str, about.get("policies") or ())),
-        steps,
-        raw=clean(sample.error.message if sample.error is not None else sample.output.completion),
-        score_source=about.get("score_source"),
-        notes=tuple(map(str, about.get("notes") or ())),
-    )
-    judged = Sample(
-        clean(str(sample.id)), 0, turns[at].content, after[0] if after else None, {} if gold is None else {target: gold},
-        gold_policies, gold_policies, history=tuple((t.role, t.content) for t in turns[:at]),
-    )  # fmt: skip
-    return Judged(judged, verdict, _usage(sample))

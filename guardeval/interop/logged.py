@@ -57,6 +57,7 @@ class Log:
     status: str = "complete"
     remarks: tuple[str, ...] = ()
     origin: Mapping[str, Any] | None = None
+    ours: Mapping[str, Any] | None = None  # what our task, run inside the other tool, says of its rows
 
 
 def clean(text: str) -> str:

@@ -17,8 +17,10 @@ import pytest
 
 import guardeval
 from guardeval.data import Outcome, Step, Target, Usage, Verdict, Vote, Voters
+from guardeval.interop.importing import Importing, import_inspect
 from guardeval.interop.inspect_records import KEY, plain, sample_of, usage_of_record, verdict_of
 from guardeval.policies import POLICIES
+from guardeval.runs import open_run
 from guardeval.task import TaskIndex
 from guardeval.testing.builders import a_sample
 from guardeval.testing.faults import FaultServer
@@ -192,6 +194,24 @@ def test_each_metric_is_the_same(pair):
             if ours is not None:
                 assert pair.metrics[f"{name}_{accounting}"] == pytest.approx(ours, nan_ok=True), (name, accounting)
     assert pair.metrics["coverage"] == task.metrics["coverage"]
+
+
+def test_the_log_comes_back_as_a_run_with_the_same_verdicts_and_metrics(pair, tmp_path):
+    (back,) = import_inspect([pair.log.location], Importing(output_path=tmp_path))
+    run = open_run(back.path)
+    ((name, ours),) = pair.run.tasks.items()
+    assert [(j.sample.id, j.verdict.label, j.verdict.score, j.verdict.steps) for j, _ in run.tasks[0].lines()] == [
+        (j.sample.id, j.verdict.label, j.verdict.score, j.verdict.steps) for j in ours.judged
+    ]
+    same = ("f1,strict", "f1,parsed", "f1_ci,strict", "coverage", "accuracy,fail_closed", "policy_f1_macro,strict")
+    theirs = back.results["results"][name]
+    assert {k: str(theirs.get(k)) for k in same} == {k: str(ours.metrics.get(k)) for k in same}
+    assert run.tasks[0].about["data"] == run_record(pair.run)["data"]
+
+
+def run_record(run: guardeval.Run) -> Any:
+    """What ``run.yaml`` says of the task."""
+    return open_run(run.path).tasks[0].about
 
 
 def test_each_policys_metrics_are_the_same(multistep):
