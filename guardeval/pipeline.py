@@ -131,6 +131,8 @@ def plan(settings: Settings, registry: Registry | None = None) -> Plan:
     selection = _of_target(selection, settings.target)
     policies = load_policies(settings.policies or DEFAULT_POLICIES)
     parties = _parties(complete, registry)
+    for party in parties:
+        _checked_targets(party, selection)
     for seat in (seat for party in parties for seat in party.seats):
         for task in selection.tasks:
             if task.target not in seat.model.traits.targets:
@@ -162,6 +164,16 @@ def _parties(asked: Asked, registry: Registry) -> tuple[Party, ...]:
             solver.check(party.names)
         return (party,)
     return tuple(_alone(seat, name, solver) for seat in seats)
+
+
+def _checked_targets(party: Party, selection: Selection) -> None:
+    """Raises :class:`ConfigError` for a task that asks what the party's solver cannot."""
+    able = getattr(party.solver, "targets", frozenset(Target))
+    for task in selection.tasks:
+        if task.target not in able:
+            can = ", ".join(sorted(able))
+            said = f"solver {party.solver_name} cannot be asked for {task.target} (task {task.name})"
+            raise ConfigError(f"{said}; it judges {can}; --target leaves out the other tasks")
 
 
 def _alone(seat: Seat, name: str, solver: Solver) -> Party:

@@ -138,6 +138,8 @@ class LineWriter:
             own["readings"] = verdict.readings
         if verdict.notes:
             own["notes"] = verdict.notes
+        if verdict.codes:
+            own["codes"] = verdict.codes
         if verdict.votes:
             texts = {} if self.redact else {e.completion.text: i for i, e in enumerate(exchanges)}
             own["voters"] = verdict.voters
@@ -242,6 +244,7 @@ def judged_from_line(line: bytes, where: Callable[[], str] = lambda: "samples fi
             readings=own.get("readings"),
             voters=Voters(own["voters"]) if "voters" in own else None,
             mean_score=own.get("mean_score"),
+            codes=tuple(own.get("codes", ())),
         )
         return Judged(sample, verdict, Usage(*own["usage"]), bool(own.get("seen"))), int(own["cluster"])
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
