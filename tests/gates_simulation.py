@@ -56,13 +56,13 @@ class Power(NamedTuple):
         return self.found / self.tries if self.tries else math.nan
 
 
-def false_alarms(n: int, reruns: int, seed: int = 0) -> Alarms:
+def false_alarms(n: int, reruns: int, seed: int = 0, tasks: int = 4) -> Alarms:
     """Reruns of the same models in which any check failed."""
-    tasks, rng = benches(n, seed), np.random.default_rng(seed + 1)
+    held, rng = benches(n, seed, tasks), np.random.default_rng(seed + 1)
     start, alarms = time.perf_counter(), 0
     for rerun in range(reruns):
-        pairs = [pair_of(b, b.said(rng), b.said(rng)) for b in tasks]
-        alarms += any(_failed(decide(pairs, replace(SETTINGS, seed=rerun), [tasks[0].name])[0]))
+        pairs = [pair_of(b, b.said(rng), b.said(rng)) for b in held]
+        alarms += any(_failed(decide(pairs, replace(SETTINGS, seed=rerun), [held[0].name])[0]))
     return Alarms(reruns, alarms, (time.perf_counter() - start) / reruns)
 
 
@@ -79,24 +79,24 @@ def alarms_at_tolerance(n: int, reruns: int, tolerance: float = 0.05, seed: int 
     return Alarms(reruns, alarms, (time.perf_counter() - start) / reruns)
 
 
-def power(n: int, tries: int, worse: Worse = missing_more, seed: int = 0) -> Power:
+def power(n: int, tries: int, worse: Worse = missing_more, seed: int = 0, tasks: int = 4) -> Power:
     """How often a task's F1 is found to be worse that has truly lost what the gate printed as detectable for that rerun."""
-    tasks, rng = benches(n, seed), np.random.default_rng(seed + 3)
+    held, rng = benches(n, seed, tasks), np.random.default_rng(seed + 3)
     done = found = 0
     effects = []
     for rerun in range(tries):
         settings = replace(SETTINGS, seed=rerun)
-        said = [(b.said(rng), b.said(rng)) for b in tasks]
-        pairs = [pair_of(b, *both) for b, both in zip(tasks, said, strict=True)]
-        printed = _f1_of(decide(pairs, settings)[0], tasks[0].name).detectable
-        counts = _counts(tasks[0], [said[0][0]])
+        said = [(b.said(rng), b.said(rng)) for b in held]
+        pairs = [pair_of(b, *both) for b, both in zip(held, said, strict=True)]
+        printed = _f1_of(decide(pairs, settings)[0], held[0].name).detectable
+        counts = _counts(held[0], [said[0][0]])
         share = _share(counts, printed, worse) if printed is not None else math.nan
         if printed is None or math.isnan(share):
             continue  # no loss of that size can come about in this way
-        after = worse(tasks[0], said[0][1], share, rng)
-        lost: list[TaskPair] = [pair_of(tasks[0], said[0][0], after), *pairs[1:]]
+        after = worse(held[0], said[0][1], share, rng)
+        lost: list[TaskPair] = [pair_of(held[0], said[0][0], after), *pairs[1:]]
         done, effects = done + 1, [*effects, printed]
-        found += _f1_of(decide(lost, settings)[0], tasks[0].name).status is Status.FAILED
+        found += _f1_of(decide(lost, settings)[0], held[0].name).status is Status.FAILED
     return Power(done, found, float(np.mean(effects)) if effects else math.nan)
 
 

@@ -48,7 +48,7 @@ def test_a_ceiling_may_be_relative_to_the_baseline():
         ({"tolerance": [0.1]}, "a mapping is wanted"),
         ({"tolerance": {"f1": "1.5x"}}, "a number from 0 is wanted"),
         ({"floor": {"f1,a,violence": 0.1}}, "is not METRIC or METRIC,TASK"),
-        ({"floor": {"latency_p59": 0.1}}, "did you mean 'latency_p95'"),
+        ({"floor": {"latency_p59": 0.1}}, "unknown metric 'latency_p59'; did you mean 'latency_p"),
         ({"metrics": "f1,recal"}, "did you mean 'recall'"),
         ({"alpha": 0}, "alpha 0.0: a share between 0 and 1"),
         ({"alpha": "small"}, "alpha: a number is wanted"),

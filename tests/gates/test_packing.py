@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardeval.data import Judged, Outcome, Sample, Target, Verdict
@@ -34,6 +34,7 @@ def judged_samples(draw):
     return Judgements.of(out, Target.PROMPT, POLICIES)
 
 
+@settings(max_examples=50)
 @given(judged_samples())
 def test_what_is_packed_comes_back(judged):
     verdicts = Verdicts.of(judged, "mine")
