@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from guardeval.gates.findings import Finding, GateReport, Status
 from guardeval.gates.table import findings_table
-from guardeval.gates.verdict import headline, named, ordered, verdict
+from guardeval.gates.verdict import headline, named, ordered, skipped_for, verdict
 from guardeval.report.plain import clipped, printable
 from guardeval.report.tables import Table
 
@@ -72,9 +72,8 @@ def step_summary(report: GateReport, limit: int = SUMMARY_LIMIT) -> str:
     if failed:
         lines += ["### Failed", "", *budget.table(failed), "", *budget.reasons(failed), ""]
     if rest:
-        decided = f"{len(rest)} other {'check' if len(rest) == 1 else 'checks'}"
-        skipped = [f for f in rest if f.status is Status.SKIPPED]
-        lines += [f"<details><summary>{decided}</summary>", "", *budget.table(rest), "", *budget.reasons(skipped), ""]
+        title = f"{len(rest)} {'other ' if failed else ''}{'check' if len(rest) == 1 else 'checks'}"
+        lines += [f"<details><summary>{title}</summary>", "", *budget.table(rest), "", *budget.reasons(rest), ""]
         lines += ["</details>", ""]
     if budget.left_out:
         lines += [
@@ -97,7 +96,9 @@ class _Budget:
         return [*head, *self._fitting(_rows(table))]
 
     def reasons(self, findings: Sequence[Finding]) -> list[str]:
-        return list(self._fitting(f"- {coded(f.name)}: {literal(_short(f.message))}" for f in findings))
+        failed = ((f.message, [f.name]) for f in findings if f.status is Status.FAILED)
+        told = (*failed, *skipped_for(findings).items())
+        return list(self._fitting(f"- {', '.join(map(coded, names))}: {literal(_short(why))}" for why, names in told))
 
     def _fitting(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:

@@ -92,7 +92,7 @@ def _facts(f: Finding) -> Iterable[str]:
         "p": "" if f.p is None else f"{f.p:.6g}",
         "adjusted p": "" if f.adjusted is None else f"{f.adjusted:.6g}",
         "allowed": limit_text(f),
-        "smallest loss seen": amount(f.detectable, f.unit),
+        "finds losses from": amount(f.detectable, f.unit),
         "n": "" if f.n is None else str(f.n),
     }
     return [f.message, *(f"{name}: {value}" for name, value in known.items() if value)]

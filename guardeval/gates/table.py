@@ -11,9 +11,9 @@ from guardeval.report.tables import Table
 __all__ = ["amount", "findings_table", "limit_text"]
 
 _COLUMNS = (
-    "check", "status", "baseline", "current", "difference [95 %]", "p", "adjusted p", "allowed", "smallest loss seen", "n",
+    "check", "status", "baseline", "current", "difference [95 %]", "p", "adjusted p", "allowed", "finds losses from", "n",
 )  # fmt: skip
-_OPTIONAL = {"difference [95 %]", "p", "adjusted p", "smallest loss seen", "n"}  # left out where no finding has one
+_OPTIONAL = {"difference [95 %]", "p", "adjusted p", "finds losses from", "n"}  # left out where no finding has one
 
 
 def findings_table(findings: Sequence[Finding], title: str = "") -> Table:

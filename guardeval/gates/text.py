@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from guardeval.gates.findings import Finding, GateReport, Status
 from guardeval.gates.table import findings_table
-from guardeval.gates.verdict import ordered, verdict
+from guardeval.gates.verdict import ordered, skipped_for, verdict
 from guardeval.report.terminal import Page
 
 __all__ = ["failure_text", "inert", "render"]
@@ -47,8 +47,10 @@ def _title(report: GateReport) -> str:
 
 def _reasons(findings: list[Finding]) -> Iterator[str]:
     for f in findings:
-        if f.status is not Status.PASSED:
-            yield f"{f.status}: {f.name}: {f.message}"
+        if f.status is Status.FAILED:
+            yield f"failed: {f.name}: {f.message}"
+    for reason, names in skipped_for(findings).items():
+        yield f"skipped: {', '.join(names)}: {reason}"
 
 
 def inert(line: str) -> str:

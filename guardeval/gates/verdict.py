@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from guardeval.gates.findings import Finding, GateReport, Kind, Status
 
-__all__ = ["headline", "ordered", "sight", "verdict"]
+__all__ = ["headline", "named", "ordered", "sight", "skipped_for", "verdict"]
 
 _NAMED = 3  # checks that a sentence names; the others are counted
-_STATUS = (Status.FAILED, Status.SKIPPED, Status.PASSED)
+_STATUS = (Status.FAILED, Status.PASSED, Status.SKIPPED)
 _KIND = (Kind.BUDGET, Kind.REGRESSION, Kind.FLOOR, Kind.CEILING)
 
 
 def ordered(findings: Sequence[Finding]) -> list[Finding]:
-    """What failed first, then what was skipped; budgets before single tasks, tasks before parts, least likely chance first."""
+    """What failed first, what was skipped last; budgets before single tasks, tasks before parts, least likely chance first."""
     return sorted(
         findings,
         key=lambda f: (
@@ -42,8 +42,7 @@ def verdict(report: GateReport) -> str:
         which = named([f.name for f in ordered(report.failed)])
         return f"failed: {len(report.failed)} of {checks(total)}: {which}{left}"
     if headline(report) == "undecided":
-        why = f"all {checks(total)} were skipped" if total else "there was nothing to check"
-        return f"undecided: {why}"
+        return f"undecided: {checks(total)}, all skipped" if total else "undecided: there was nothing to check"
     return f"passed: {checks(total - skipped)}, none lost more than allowed{left}; {sight(report)}"
 
 
@@ -65,6 +64,15 @@ def sight(report: GateReport) -> str:
     if blind:
         told.append(f"no loss is sure to be seen in {named(blind)}")
     return "; ".join(told) or "floors and ceilings only, no comparison with the baseline's verdicts"
+
+
+def skipped_for(findings: Sequence[Finding]) -> dict[str, list[str]]:
+    """Reason → names of the checks that were skipped for it: small policies of many tasks share a few reasons."""
+    reasons: dict[str, list[str]] = {}
+    for f in findings:
+        if f.status is Status.SKIPPED:
+            reasons.setdefault(f.message, []).append(f.name)
+    return reasons
 
 
 def named(names: Sequence[str]) -> str:

@@ -58,9 +58,9 @@ def test_a_suite_a_task_and_one_for_budgets():
         "toxicchat": ["toxicchat · f1,strict"],
         "wildguard": [
             "ceiling · wildguard · latency_p95",
-            "wildguard · policy:self_harm · f1,strict",
             "wildguard · f1,strict",
             "floor · wildguard · parse_rate",
+            "wildguard · policy:self_harm · f1,strict",
         ],
     }
     assert {case.get("classname") for case in root.findall(".//testcase")} == {
@@ -77,7 +77,7 @@ def test_a_failure_says_why_and_holds_the_numbers():
     assert {"baseline: 0.800", "current: 0.700", "difference: -0.100", "95 % interval: [-0.130, -0.070]", "n: 1725"} <= set(
         lines
     )
-    assert {"p: 1e-05", "adjusted p: 0.00012", "allowed: 0.000 worse", "smallest loss seen: 0.020"} <= set(lines)
+    assert {"p: 1e-05", "adjusted p: 0.00012", "allowed: 0.000 worse", "finds losses from: 0.020"} <= set(lines)
     assert "3 known positives" in left.get("message")
     assert "baseline: n/a" in left.text.split("\n")
 

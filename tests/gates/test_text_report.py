@@ -38,7 +38,7 @@ def test_a_line_holds_all_numbers_of_its_check():
 def test_failed_checks_stand_first_and_the_verdict_last():
     lines = [li for li in render(one_of_each(), plain=True).split("\n") if li]
     marks = [m[0] for li in lines if (m := re.search(r"FAILED|  skipped  |  passed  ", li))]
-    assert [m.strip() for m in marks] == ["FAILED"] * 3 + ["skipped"] + ["passed"] * 2
+    assert [m.strip() for m in marks] == ["FAILED"] * 3 + ["passed"] * 2 + ["skipped"]
     assert lines[-1] == (
         "failed: 3 of 6 checks: budget · out of family · macro_f1,strict, toxicchat · f1,strict, "
         "ceiling · wildguard · latency_p95; 1 skipped"
@@ -51,6 +51,12 @@ def test_reasons_are_told_for_what_failed_and_what_was_skipped():
     assert f"  failed: toxicchat · f1,strict: {failed().message}\n" in text
     assert f"  skipped: wildguard · policy:self_harm · f1,strict: {skipped().message}\n" in text
     assert passed().message not in text
+
+
+def test_a_reason_that_many_were_skipped_for_is_told_once():
+    text = render(report(passed(), skipped(), skipped("xstest")), plain=True)
+    names = "wildguard · policy:self_harm · f1,strict, xstest · policy:self_harm · f1,strict"
+    assert f"  skipped: {names}: {skipped().message}\n" in text
 
 
 def test_a_pass_says_what_it_cannot_exclude():
@@ -74,7 +80,7 @@ def test_a_pass_of_floors_alone_does_not_claim_a_comparison():
 
 
 def test_nothing_decided_is_no_pass():
-    assert verdict(report(skipped())) == "undecided: all 1 check were skipped"
+    assert verdict(report(skipped())) == "undecided: 1 check, all skipped"
     assert verdict(report()) == "undecided: there was nothing to check"
 
 
