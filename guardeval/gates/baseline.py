@@ -34,8 +34,8 @@ _OF_POLICY = ("f1", "f1_known")
 
 @dataclass(frozen=True, eq=False)
 class TaskBaseline:
-    """``facts`` as in :class:`~guardeval.gates.candidate.TaskSide`; ``metrics``: name → value, low, high, n; accuracy of a category as
-    ``category:NAME``. For people to read and for relative ceilings; decisions rest on ``verdicts``."""
+    """``facts`` as in :class:`~guardeval.gates.candidate.TaskSide`; ``metrics``: name → value, low, high, n;
+    accuracy of a category as ``category:NAME``. For people to read and for relative ceilings; ``verdicts`` decide."""
 
     name: str
     facts: Mapping[str, str]

@@ -16,7 +16,7 @@ from guardeval.gates.intervals import difference_draws, interval_of
 from guardeval.gates.measures import CATEGORY, POLICY, Measure, formula, measures_of
 from guardeval.gates.pairs import TaskPair
 from guardeval.gates.settings import GateSettings
-from guardeval.gates.swaps import Counts, Tested, counts_of, test_all
+from guardeval.gates.swaps import Counts, Tested, counts_of, joint_test
 from guardeval.gates.wording import budget_words, regression_words, skipped_words
 
 __all__ = ["BUDGET", "OUT_OF_FAMILY", "decide"]
@@ -70,7 +70,7 @@ def decide(
     weights = np.stack([c.weights(len(measures)) for c in checks])
     tolerance = np.array([c.tolerance for c in checks])
     tested = np.array([not c.why for c in checks])
-    found = test_all(counts, weights, tolerance, tested, settings.alpha, settings.permutations, settings.seed)
+    found = joint_test(counts, weights, tolerance, tested, settings.alpha, settings.permutations, settings.seed)
     draws = difference_draws(pairs, measures, settings.accounting, settings.resamples, settings.seed)
     repeats = {p.name: p.mean_repeats for p in pairs}
     shown = _Shown(counts, settings, checks, found, draws, repeats, int(tested.sum()))

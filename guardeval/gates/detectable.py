@@ -20,7 +20,7 @@ __all__ = ["POWER", "Part", "detectable_loss"]
 
 Floats = NDArray[np.float64]
 POWER = 0.8
-_GRID = 513
+_GRID = 201
 _MISS, _FLAG = np.array([-1.0, 0.0, 1.0, 0.0]), np.array([0.0, 1.0, 0.0, -1.0])  # tp → fn, tn → fp
 
 Part = tuple[str, Floats, float, float]  # metric, the baseline's counts (4,), samples a prompt, weight in the check

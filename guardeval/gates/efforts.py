@@ -39,7 +39,7 @@ class Efforts:
             return "" if self.priced else f"no cost is known {whose}: the backend reports no tokens, or there is no price"
         if self.timed >= min(_LEAST, self.samples) and self.timed:
             return ""
-        return f"{self.timed} of {self.samples} answers {whose} were timed by it, the others are stored ones or came without a time"
+        return f"{self.timed} of {self.samples} answers {whose} were timed by it; the others are stored, or came without"
 
     def as_dict(self) -> dict[str, Any]:
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from guardeval.gates.measures import Measure, cells, formula, loss_sign
 from guardeval.gates.pairs import TaskPair
 
-__all__ = ["Counts", "Tested", "counts_of", "losses", "step_down", "test_all"]
+__all__ = ["Counts", "Tested", "counts_of", "joint_test", "losses", "step_down"]
 
 Floats = NDArray[np.float64]
 _CELLS = 1 << 21  # numbers held at once while drawing
@@ -97,7 +97,7 @@ def losses(measures: Sequence[Measure], before: Floats, after: Floats) -> Floats
     return out
 
 
-def test_all(
+def joint_test(
     counts: Counts, weights: Floats, tolerance: Floats, tested: NDArray[np.bool_], alpha: float, permutations: int, seed: int
 ) -> Tested:
     """C checks, each a weighted sum of measures (``weights``, (C, B)) that may lose ``tolerance`` (C,).
