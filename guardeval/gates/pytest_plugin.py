@@ -25,9 +25,21 @@ _PROPERTY = "guardeval"  # of a test's report: crosses to the process that print
 
 @dataclass(frozen=True)
 class _Written:
-    """Run folders that went into each baseline of this session: checks that share a file are written to it together."""
+    """Run folders, and their tasks, that went into each baseline of this session: checks of one file are written together."""
 
-    runs: dict[Path, list[Path]] = field(default_factory=dict)
+    runs: dict[Path, dict[Path, set[str]]] = field(default_factory=dict)
+
+    def with_(self, folders: Sequence[Path], baseline: Path) -> list[Path]:
+        """All for this baseline; a run of the same tasks, or of more, takes the place of an older one."""
+        from guardeval.runs import open_run
+
+        mine = self.runs.setdefault(baseline, {})
+        for folder in folders:
+            tasks = {t.name for t in open_run(folder, samples=False).tasks}
+            for older in [f for f, held in mine.items() if held <= tasks]:
+                del mine[older]
+            mine[folder] = tasks
+        return list(mine)
 
 
 _WRITTEN = pytest.StashKey[_Written]()
@@ -133,8 +145,7 @@ class GuardevalCheck:
     def _write(self, folders: Sequence[Path], path: Path, settings: GateSettings) -> None:
         from guardeval.gates import write_baseline
 
-        together = self._item.config.stash[_WRITTEN].runs.setdefault(path, [])
-        together += [f for f in folders if f not in together]
+        together = self._item.config.stash[_WRITTEN].with_(folders, path)
         done = write_baseline(together, path, settings.accounting)
         changes = f"; {'; '.join(done.changes)}" if done.changes else ""
         self._tell(

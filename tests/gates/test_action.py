@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from lxml import etree
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
@@ -167,7 +168,9 @@ def test_a_guard_that_loses_nothing_passes_and_leaves_its_reports(runner):
         "failed": "false", "report": str(folder / "guardeval-gate.json"), "junit": str(folder / "guardeval-junit.xml"),
     }  # fmt: skip
     assert json.loads((folder / "guardeval-gate.json").read_text())["status"] == "passed"
-    assert (folder / "guardeval-junit.xml").read_bytes().startswith(b"<?xml")
+    xml = etree.parse(str(folder / "guardeval-junit.xml"))
+    etree.XMLSchema(etree.parse(str(Path(__file__).with_name("junit.xsd")))).assertValid(xml)
+    assert [suite.get("name") for suite in xml.getroot()] == ["xstest_response"]
     assert "::notice title=guardeval check::passed" in ended.out
     assert ended.summary.startswith("## guardeval check: passed")
 

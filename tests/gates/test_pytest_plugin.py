@@ -31,6 +31,10 @@ def test_on_the_spot(guardeval_check, task, request):
     if not request.config.getoption("--guardeval-write-baseline"):
         assert {f.task for f in report.findings} == {task} and report.ok
 
+@pytest.mark.guardeval(task="beavertails", baseline="base/words.json", **RUN)
+def test_a_task_of_the_file_once_more():
+    pass
+
 def test_nothing_was_imported_before_a_test_asked():
     assert LOADED == ["guardeval", "guardeval.gates", "guardeval.gates.pytest_plugin"]
 """
@@ -112,6 +116,7 @@ def test_baselines_are_written_on_request_and_checks_of_one_file_together(projec
     assert written.code == 0, written.out
     assert "test_gates.py::test_marked: wrote words.json: 1 tasks, 34 samples" in written.out
     assert "test_gates.py::test_on_the_spot[beavertails]: replaced words.json: 3 tasks" in written.out
+    assert "test_gates.py::test_a_task_of_the_file_once_more: replaced words.json: 3 tasks" in written.out
     assert (folder / "base" / "words.json").is_file()
 
 
@@ -124,7 +129,7 @@ def test_the_same_guard_passes_and_the_summary_says_what_that_means(project):
     passed = [name for name, failure in done.cases.items() if not failure]
     assert passed == [
         "test_marked", "test_on_the_spot[harmbench_response]", "test_on_the_spot[beavertails]",
-        "test_nothing_was_imported_before_a_test_asked",
+        "test_a_task_of_the_file_once_more", "test_nothing_was_imported_before_a_test_asked",
     ]  # fmt: skip
     assert "test_gates.py::test_marked: words.json: passed: 3 checks, none lost more than allowed" in done.out
     assert "may have gone unseen" in done.out
