@@ -135,10 +135,8 @@ def _write(args: argparse.Namespace, settings: GateSettings) -> int:
 
 def _show(report: GateReport) -> None:
     from guardeval.gates.text import render
-    from guardeval.report.plain import printable
 
-    for line in render(report).splitlines():
-        print(printable(line))
+    print(render(report), end="")  # printable already, but for the colours of a terminal
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from guardeval.gates.github import annotations
 

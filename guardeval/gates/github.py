@@ -1,7 +1,6 @@
 """A gate's report for GitHub Actions: annotations, which its runner reads from the log, and a step summary in Markdown."""
 
-from __future__ import annotations
-
+# no `from __future__ import annotations`: the function of that name would take its place
 import re
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -89,11 +89,12 @@ def _read(data: Any, where: str) -> Finding:
         raise DataError(f"{where}: a mapping is wanted")
     try:
         interval = data["interval"]
+        values: dict[str, Any] = {k: str(data[k]) for k in _TEXTS}
+        values |= {k: None if data[k] is None else float(data[k]) for k in _NUMBERS}
         return Finding(
             kind=Kind(data["kind"]),
             status=Status(data["status"]),
-            **{k: str(data[k]) for k in _TEXTS},
-            **{k: None if data[k] is None else float(data[k]) for k in _NUMBERS},
+            **values,
             interval=None if interval is None else _pair(interval),
             n=None if data["n"] is None else int(data["n"]),
         )

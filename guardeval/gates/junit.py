@@ -43,7 +43,7 @@ def to_junit(report: GateReport, when: datetime | None = None) -> bytes:
         ET.SubElement(suite, "system-out").text = _text("\n".join(_said(report)))
         ET.SubElement(suite, "system-err")
     ET.indent(root)
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="utf-8") + b"\n"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'.encode()
 
 
 def _suites(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
