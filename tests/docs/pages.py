@@ -34,6 +34,7 @@ PAGES = (
     "docs/review.md",
     "docs/bench.md",
     "docs/gate.md",
+    "docs/gate_ci.md",
 )
 LOOPBACK = "http://127.0.0.1:8000/v1"  # the address that stands for a server in the pages
 
