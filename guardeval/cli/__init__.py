@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "what is installed: tasks, solvers, scorers, models, trainers, optimizers",
     "show": "one task, solver, scorer, model or trainer, explained",
     "score": "score a finished run again, without asking a model",
+    "check": "a gate for CI: runs against a baseline; exit code 1 where they are worse",
     "compare": "two or more runs, paired on the samples they share",
     "combine": "finished runs made one: votes, weights, cascades, without asking a model",
     "mine": "the samples that guards disagree on most, as data that --data takes",

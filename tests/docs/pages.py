@@ -45,6 +45,8 @@ PAGES = (
     "docs/inspect.md",
     "docs/testing.md",
     "docs/inspect_logs.md",
+    "docs/gate.md",
+    "docs/gate_ci.md",
 )
 LOOPBACK = "http://127.0.0.1:8000/v1"  # the address that stands for a server in the pages
 
