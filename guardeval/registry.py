@@ -33,6 +33,10 @@ class Registry:
         self._given = None if entry_points is None else list(entry_points)
         self._by_kind: dict[str, dict[str, EntryPoint]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """In another process it collects anew what is installed there."""
+        return {"_given": self._given, "_by_kind": {}}
+
     def entries(self, kind: str) -> dict[str, EntryPoint]:
         """Name → entry point, sorted by name. Raises :class:`PluginError` for a name registered twice."""
         if kind not in self._by_kind:
