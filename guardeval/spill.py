@@ -76,7 +76,7 @@ class Spill:
         if self._file is None:
             return bytes(self._held)
         self._flush()
-        return mmap.mmap(self._file.fileno(), self._written)
+        return mmap.mmap(self._file.fileno(), self._written) if self._written else b""
 
 
 class NumberSpill:

@@ -20,7 +20,11 @@ __all__ = ["connected"]
 _KNOCK = 10.0  # seconds to wait for a cluster's address to answer at all
 _OWN_STORE = 200 << 20  # bytes of shared memory of a cluster of our own: shards pass through it
 _LONGEST = 40  # characters of a folder in which Ray's sockets fit: the system takes 107 for all of a socket's path
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_NUM_REDIS_GET_RETRIES": "2",  # of 40 seconds each, to reach a cluster: by default it tries for a quarter of an hour
+}
 
 
 @contextlib.contextmanager
