@@ -183,9 +183,7 @@ class Collector:
     """Takes judged samples one at a time, in any order, and keeps their columns: beyond ``most`` bytes in files without a
     name in ``folder`` (None: the system's for passing files)."""
 
-    def __init__(
-        self, target: Target, policy_names: Sequence[str], folder: Path | None = None, most: int = MOST
-    ) -> None:
+    def __init__(self, target: Target, policy_names: Sequence[str], folder: Path | None = None, most: int = MOST) -> None:
         self.target = target
         self.policy_names = tuple(policy_names)
         if len(self.policy_names) > 63:

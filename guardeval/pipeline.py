@@ -273,7 +273,9 @@ def _finish(running: Running, started: datetime) -> Run:
     running.folder.write_run(assemble_run_record(resolved, party, runs, head, running.folder.date))
     running.folder.write_results(results)
     if broken is not None:
-        again = f"the answers are kept: `guardeval score {quote(str(running.folder.path))} --scorer …` scores them without asking"
+        again = (
+            f"the answers are kept: `guardeval score {quote(str(running.folder.path))} --scorer …` scores them without asking"
+        )
         raise type(broken)(f"{broken}; {again}") from broken
     if running.problem is not None:
         said = f"{running.problem}; what was heard is kept as an interrupted run: {running.folder.path}"

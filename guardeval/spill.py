@@ -67,7 +67,9 @@ class Spill:
                 while done < len(view):  # a raw file may take less than it is given
                     done += self._file.write(view[done:]) or 0
         except OSError as e:
-            raise ConfigError(f"{self._folder or tempfile.gettempdir()}: cannot be written: {e.strerror}; free some space") from e
+            raise ConfigError(
+                f"{self._folder or tempfile.gettempdir()}: cannot be written: {e.strerror}; free some space"
+            ) from e
         self._written += len(self._held)
         self._held = bytearray()
 

@@ -178,9 +178,9 @@ class Broker:
             try:
                 settled = unpack(data)
             except (ValueError, KeyError, TypeError) as e:
-                raise ConfigError(
-                    f"cache {self._cache.path}: an answer in it cannot be read ({e}): `guardeval cache clear --cache {self._cache.path}`"
-                ) from e
+                path = self._cache.path
+                again = f"`guardeval cache clear --cache {path}`"
+                raise ConfigError(f"cache {path}: an answer in it cannot be read ({e}): {again}") from e
             flight = fresh.pop(key)
             del self._flights[key]
             if self.dry and key not in self._foreseen:

@@ -26,6 +26,8 @@ _QUIET = {
     "RAY_NUM_REDIS_GET_RETRIES": "2",  # of 40 seconds each, to reach a cluster: by default it tries for a quarter of an hour
 }
 
+_log = logging.getLogger("guardeval")
+
 
 @contextlib.contextmanager
 def connected(address: str | None, cpus: float, gpus: float) -> Iterator[Any]:
@@ -44,7 +46,8 @@ def connected(address: str | None, cpus: float, gpus: float) -> Iterator[Any]:
         address = address or os.environ.get("RAY_ADDRESS") or "local"
         with _own_cluster(ray, cpus, gpus) if address == "local" else _running_cluster(ray, address):
             try:
-                yield ray
+                with _hushed(ray):
+                    yield ray
             finally:
                 ray.shutdown()
 
@@ -59,6 +62,21 @@ def _quietly() -> Iterator[None]:
     finally:
         for key in ours:
             os.environ.pop(key, None)
+
+
+@contextlib.contextmanager
+def _hushed(ray: Any) -> Iterator[None]:
+    """Ray prints what its machines report to our standard output, whatever ``log_to_driver`` says: it goes to the log."""
+    worker = ray._private.worker
+    printed = getattr(worker, "print_to_stdstream", None)
+    if printed is None:  # another version of Ray, which may print
+        yield
+        return
+    worker.print_to_stdstream = lambda data, **_: _log.debug("ray: %s", " ".join(map(str, data.get("lines", ()))))
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printed
 
 
 @contextlib.contextmanager

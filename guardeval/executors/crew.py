@@ -152,8 +152,9 @@ class Crew:
             return
         if hand.arriving is not None:
             if value != guardeval.__version__:
+                here = guardeval.__version__
                 raise ConfigError(
-                    f"--executor ray: a worker has guardeval {value}, this is {guardeval.__version__}: install the same everywhere"
+                    f"--executor ray: a worker has guardeval {value}, this is {here}: install the same everywhere"
                 )
             hand.arriving = None
             return
@@ -191,8 +192,8 @@ class Crew:
             size = self._size
             has = {k: v for k, v in self._ray.cluster_resources().items() if k in ("CPU", "GPU")}
             raise ConfigError(
-                f"--executor ray: no worker was ready within {size.start_timeout:.0f} seconds: {size.workers} were asked for, with "
-                f"{size.cpus:g} CPU and {size.gpus:g} GPU each, of a cluster that has {has or 'nothing'}; ask for less "
+                f"--executor ray: no worker was ready within {size.start_timeout:.0f} seconds: {size.workers} were asked for, "
+                f"with {size.cpus:g} CPU and {size.gpus:g} GPU each, of a cluster that has {has or 'nothing'}; ask for less "
                 f"(-E workers=, cpus_per_worker=, gpus_per_worker=), or wait longer (-E start_timeout=){said}"
             )
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 STORE = 100 << 20  # bytes of shared memory a node
+# how soon a node that is gone is missed; one that is only slow has ten seconds to answer
+HEALTH = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
 
 # models that a worker imports by name: what they do to their process they do there alone
 PLUGIN = '''
@@ -77,7 +79,8 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         options = {"num_cpus": 2, "object_store_memory": STORE, "include_dashboard": False}
-        self._cluster = Cluster(initialize_head=True, head_node_args={**options, "temp_dir": str(folder / "ray")})
+        head = {"temp_dir": str(folder / "ray"), "_system_config": HEALTH}
+        self._cluster = Cluster(initialize_head=True, head_node_args={**options, **head})
         self._options = options
         self.pids: set[int] = set()
         for _ in range(2):

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def on_cluster(nodes, **options):
     return {"executor": "ray", "executor_args": {"address": nodes.address, **options}}
 
 
-def test_a_run_whose_node_dies_at_half_equals_a_local_one(nodes, tmp_path):
+def test_a_run_whose_node_dies_at_half_equals_a_local_one(nodes, tmp_path, capfd):
     data = str(write_rows(tmp_path / "rows.jsonl", 240))
     with FaultServer(says, latency=0.1) as server:
         model = {"name": "openai_compatible/m", "args": {"base_url": server.url, "price": "1,2"}}
@@ -114,8 +115,10 @@ def test_a_run_whose_node_dies_at_half_equals_a_local_one(nodes, tmp_path):
         told = server.stats()
     nodes.add()
     assert len(killed) == 1
-    assert (there.results["executor"]["workers_lost"], there.status) == (1, "complete")
-    assert there.results["executor"]["shards_redone"] > 0
+    assert there.status == "complete"
+    assert there.results["executor"]["workers_lost"] >= 1
+    assert there.results["executor"]["shards_redone"] >= 1
+    assert "raylet" not in "".join(capfd.readouterr())
     assert lines_of(there, cached=False) == lines_of(here, cached=False)  # none twice, none missing, in order
     assert results_of(there, "usage", "cached_share") == results_of(here, "usage", "cached_share")
     assert record_of(there, "usage") == record_of(here, "usage")
@@ -210,7 +213,9 @@ def test_an_interrupt_keeps_what_was_done_and_a_killed_run_pays_for_nothing_twic
             "--executor", "ray", "-E", f"address={nodes.address}", "-E", "workers=3,shard=10",
         ]  # fmt: skip
         for number, least in ((signal.SIGINT, 40), (signal.SIGKILL, 120)):
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts)
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
+            )
             while server.stats()["answered"] < least:
                 time.sleep(0.1)
                 assert process.poll() is None, process.communicate()
@@ -233,26 +238,30 @@ def test_an_interrupt_keeps_what_was_done_and_a_killed_run_pays_for_nothing_twic
 def test_a_cluster_of_our_own_leaves_nothing_behind(tmp_path):
     pytest.importorskip("ray")
     data = str(write_rows(tmp_path / "rows.jsonl", 50))
-    temp = tmp_path.parent / "t"
-    short = Path("/tmp") / f"gdv{os.getpid()}"
-    short.mkdir()
-    command = [
-        sys.executable, "-m", "guardeval", "run", "--task", "wildguard", "--data", data, "-o", str(tmp_path / "runs"), "--no_cache",
-        "--executor", "ray", "-E", "workers=2,shard=10",
-    ]  # fmt: skip
-    try:
-        env = {**os.environ, "HOME": str(tmp_path / "home"), "TMPDIR": str(short)}
+    with tempfile.TemporaryDirectory(prefix="gdvt", dir="/tmp") as short:  # Ray's sockets take no long path
+        command = [
+            sys.executable, "-m", "guardeval", "run", "--task", "wildguard", "--data", data, "-o", str(tmp_path / "runs"),
+            "--no_cache", "--executor", "ray", "-E", "workers=2,shard=10",
+        ]  # fmt: skip
+        env = {**os.environ, "HOME": str(tmp_path / "home"), "TMPDIR": short}
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
         assert done.returncode == 0, done.stderr
-        assert "Ray" not in done.stdout + done.stderr
-        assert list(short.iterdir()) == []
+        assert "ray" not in done.stderr.lower()
+        assert list(Path(short).iterdir()) == []
         assert not (tmp_path / "home").exists()
-        assert not temp.exists()
-        from tests_executors_processes import processes_with  # noqa: F401
-    except ImportError:
-        pass
-    finally:
-        short.rmdir()
+        for _ in range(100):
+            left = [p for p in Path("/proc").glob("[0-9]*/environ") if short.encode() in _read(p)]
+            if not left:
+                break
+            time.sleep(0.1)
+        assert left == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.mark.parametrize(
@@ -276,7 +285,9 @@ def test_options_that_cannot_be_are_named_before_anything_is_connected(options, 
 def test_an_address_where_no_cluster_is_is_said_at_once(tmp_path, address, message):
     pytest.importorskip("ray")
     with pytest.raises(ConfigError, match=message):
-        guardeval.run(task="wildguard", data="sample", executor="ray", executor_args={"address": address}, output_path=str(tmp_path))
+        guardeval.run(
+            task="wildguard", data="sample", executor="ray", executor_args={"address": address}, output_path=str(tmp_path)
+        )
     assert not any(tmp_path.iterdir())
 
 
