@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -180,7 +180,7 @@ def run_each(settings: Settings, registry: Registry | None = None, progress: Pro
     yield from run_plan(plan(settings, registry), progress)
 
 
-def run_plan(resolved: Plan, progress: Progress | None = None) -> Iterator[Run]:
+def run_plan(resolved: Plan, progress: Progress | None = None) -> Generator[Run, None, None]:
     """What a plan says, run as :func:`run_each` does."""
     for rows in resolved.rows.values():
         rows.count()  # reads every row: what is wrong with one, of any task, is said before anything is asked
@@ -273,9 +273,8 @@ def _finish(running: Running, started: datetime) -> Run:
     running.folder.write_run(assemble_run_record(resolved, party, runs, head, running.folder.date))
     running.folder.write_results(results)
     if broken is not None:
-        again = (
-            f"the answers are kept: `guardeval score {quote(str(running.folder.path))} --scorer …` scores them without asking"
-        )
+        path = quote(str(running.folder.path))
+        again = f"the answers are kept: `guardeval score {path} --scorer …` scores them without asking"
         raise type(broken)(f"{broken}; {again}") from broken
     if running.problem is not None:
         said = f"{running.problem}; what was heard is kept as an interrupted run: {running.folder.path}"

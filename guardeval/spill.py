@@ -169,7 +169,7 @@ class Texts(Sequence["str | None"]):
     def __getitem__(self, i: int) -> str | None: ...
     @overload
     def __getitem__(self, i: slice) -> Sequence[str | None]: ...
-    def __getitem__(self, i: int | slice) -> str | None | Sequence[str | None]:
+    def __getitem__(self, i: int | slice) -> str | Sequence[str | None] | None:
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(len(self)))]
         i = range(len(self))[i]

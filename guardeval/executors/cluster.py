@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import os
+import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ def connected(address: str | None, cpus: float, gpus: float) -> Iterator[Any]:
     machine, ``HOST:PORT`` or ``ray://HOST:PORT``; None for ``$RAY_ADDRESS``, else ``local``.
     Raises :class:`ConfigError` where no cluster answers.
     """
-    with _quietly():
+    with _set(_QUIET):
         with needs_extra("ray"):
             import ray
         if ray.is_initialized():
@@ -53,9 +55,9 @@ def connected(address: str | None, cpus: float, gpus: float) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Ray reads these when it starts; what the user has set stands."""
-    ours = {k: v for k, v in _QUIET.items() if k not in os.environ}
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that Ray and its processes read when they start; what the user has set stands."""
+    ours = {k: v for k, v in variables.items() if k not in os.environ}
     os.environ.update(ours)
     try:
         yield
@@ -84,10 +86,17 @@ def _own_cluster(ray: Any, cpus: float, gpus: float) -> Iterator[None]:
     """On this machine, for this process alone; its files are gone with it."""
     folder = Path(tempfile.mkdtemp(prefix="gdv", dir=None if len(tempfile.gettempdir()) <= _LONGEST - 12 else "/tmp"))  # noqa: S108
     try:
-        _start(ray, cpus, gpus, folder)
-        yield
+        with _set({"RAY_AUTH_TOKEN": _token()} if not os.environ.get("RAY_AUTH_TOKEN_PATH") else {}):
+            _start(ray, cpus, gpus, folder)
+            yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@functools.cache
+def _token() -> str:
+    """What tells this process's workers from strangers; Ray would keep one in the home directory for ever."""
+    return secrets.token_hex(32)
 
 
 def _start(ray: Any, cpus: float, gpus: float, folder: Path) -> None:

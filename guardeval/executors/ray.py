@@ -1,6 +1,7 @@
 """executors/ray.py - a Ray cluster: shards of rows go to actors that hold the models. Extra: ``ray``.
 
-Finished lines and columns come back. This process reads the rows and writes the run folder; it holds a few shards, however many there are.
+Finished lines and columns come back. This process reads the rows and writes the run folder; it holds a few shards, however
+many there are.
 """
 
 from __future__ import annotations
@@ -240,8 +241,8 @@ class _Work:
         first = e.shard * self._rows
         return ModelUnusable(
             f"{self._shard.task}: samples {first + 1} to {first + self._rows} (in source order) cost {e.workers} workers one "
-            f"after the other, the last with: {self._last_word or 'no word'}; smaller shards (-E shard=) or more memory a worker "
-            "(-E cpus_per_worker=) may help, -E retries= tries more often"
+            f"after the other, the last with: {self._last_word or 'no word'}; smaller shards (-E shard=) or more memory a "
+            "worker (-E cpus_per_worker=) may help, -E retries= tries more often"
         )
 
 

@@ -70,7 +70,7 @@ def test_workers_spend_from_one_purse_and_what_a_lost_one_had_set_aside_counts_a
 
 def test_a_cache_that_cannot_be_used_is_an_error_that_says_so(tmp_path):
     (tmp_path / "answers.sqlite").write_bytes(b"no database at all, whatever its name says")
-    with pytest.raises(ConfigError, match="answers.sqlite"):
+    with pytest.raises(ConfigError, match=r"answers\.sqlite"):
         Desk(tmp_path / "answers.sqlite", None)
 
 
