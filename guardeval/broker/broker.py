@@ -112,12 +112,12 @@ class Broker:
         Raises :class:`PluginError` for what is no model, :class:`ConfigError` where ``max_cost`` meets an unknown price.
         """
         name = name or type(model).__name__
-        traits = model.traits
         if self._budget is not None:
-            self._budget.check(name, traits)
+            self._budget.check(name, model.traits)
         lane = self._lanes.get(id(model))
         if lane is None:
             lane = self._lanes[id(model)] = self._lane(model, name)
+            traits = lane.traits
             lane.kept = not traits.per_sample and not (self._shared and traits.classifies and not traits.remote)
         return Bound(self, lane, model, name)
 

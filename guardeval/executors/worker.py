@@ -35,7 +35,7 @@ from guardeval.seating import parties_of
 from guardeval.settings import Settings
 from guardeval.tally import Tally
 
-__all__ = ["JudgedShard", "Recipe", "Shard", "Worker", "pack_samples", "said_by"]
+__all__ = ["JudgedShard", "Recipe", "Shard", "ShardLog", "Worker", "pack_samples", "said_by"]
 
 _ASK_AGAIN = 0.25  # seconds between two looks whether others have released money
 
@@ -140,7 +140,7 @@ class Worker:
         self._broker.counters = Counters()  # of this shard alone: nothing is under way between two
         asking = Asking(shard.target, self._recipe.policies, self._party.solver, self._bound)
         heard = Heard(self._party.marker(shard.task))
-        log = _ShardLog(shard, self._recipe.policies.names, heard)
+        log = ShardLog(shard, self._recipe.policies.names, heard)
         looking = asyncio.create_task(self._look_for_money()) if self._recipe.max_cost is not None else None
         try:
             afforded = await ask(asking, self._until_stopped(samples), heard.marker, log.keep)
@@ -171,7 +171,7 @@ class Worker:
             self._broker.room_again()
 
 
-class _ShardLog:
+class ShardLog:
     """Lines and columns of one shard, in memory."""
 
     def __init__(self, shard: Shard, policy_names: Sequence[str], heard: Heard) -> None:

@@ -33,6 +33,7 @@ PAGES = (
     "docs/training_dpo.md",
     "docs/review.md",
     "docs/bench.md",
+    "docs/scale.md",
 )
 LOOPBACK = "http://127.0.0.1:8000/v1"  # the address that stands for a server in the pages
 

@@ -14,13 +14,23 @@ from pages import LOOPBACK, PAGES, ROOT, blocks, commands
 
 from guardeval.cli import COMMANDS, main
 from guardeval.cli.parser import parse
+from guardeval.executors import make_executor
 from guardeval.models import build_model
 from guardeval.registry import Registry, parse_options
 from guardeval.settings import DEFAULT_SOLVER, Settings
 from guardeval.task import TaskIndex
 from guardeval.testing.faults import FaultServer
 
-NEEDS = {"server", "key", "hub", "gpu", "file", "lm-eval", "person"}  # what a block may say that it cannot do without
+NEEDS = {
+    "server",
+    "key",
+    "hub",
+    "gpu",
+    "file",
+    "lm-eval",
+    "person",
+    "cluster",
+}  # what a block may say that it cannot do without
 INDEX = TaskIndex()
 
 
@@ -44,6 +54,7 @@ def check_command(words: list[str]) -> None:
         settings: Settings = module.settings_of(parsed)
         registry.build("solvers", settings.solver or DEFAULT_SOLVER, settings.solver_args)
         assert INDEX.select(settings.task).tasks
+        assert make_executor(settings.executor, settings.executor_args)
         assert all(build_model(spec, registry) for spec in settings.model)
     elif command == "train":
         registry.build("trainers", parsed.trainer, parse_options(parsed.options, "-T"))
