@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import guardeval
-from guardeval.errors import ConfigError, ModelUnusable
+from guardeval.errors import ConfigError
 from guardeval.executors.desk import Desk
 from guardeval.executors.worker import JudgedShard, Recipe, Shard, Worker
 
-__all__ = ["Crew", "Done", "Gone", "Size"]
+__all__ = ["Crew", "Done", "Gone", "NobodyLeft", "Size"]
 
 _DEPTH = 2  # shards a worker has: one in work, one at hand when that is done
 _TURN = 1.0  # seconds to wait for news
@@ -47,6 +47,10 @@ class Gone:
 
     worker: int
     why: str
+
+
+class NobodyLeft(Exception):
+    """All workers are lost, and none is replaced any more; the text says the rest."""
 
 
 @dataclass
@@ -109,7 +113,7 @@ class Crew:
     def news(self, patience: float = _TURN) -> Iterator[Done | Gone]:
         """What has happened; nothing where nothing does within ``patience`` seconds.
 
-        Raises :class:`ConfigError` where no worker comes up in time, or where one runs another version.
+        Raises :class:`ConfigError` where no worker comes up in time, or where one runs another version; :class:`NobodyLeft`.
         """
         refs: dict[Any, _Hand] = {}
         for hand in self._hands.values():
@@ -187,7 +191,7 @@ class Crew:
             return
         said = f"; the last one said: {self._last_word}" if self._last_word else ""
         if not self._hands:
-            raise ModelUnusable(f"--executor ray: all workers are lost, {self.lost} in all (-E max_restarts){said}")
+            raise NobodyLeft(f"--executor ray: all workers are lost, {self.lost} in all (-E max_restarts){said}")
         if time.monotonic() - self._since > self._size.start_timeout:
             size = self._size
             has = {k: v for k, v in self._ray.cluster_resources().items() if k in ("CPU", "GPU")}

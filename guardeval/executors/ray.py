@@ -6,9 +6,9 @@ many there are.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from guardeval.broker import Counters
 from guardeval.brokers import cache_of, money_left
 from guardeval.errors import ConfigError, ModelError, ModelUnusable
 from guardeval.executors.cluster import connected
-from guardeval.executors.crew import Crew, Done, Gone, Size
+from guardeval.executors.crew import Crew, Done, Gone, NobodyLeft, Size
 from guardeval.executors.shards import InOrder, Ledger, Poison
 from guardeval.executors.worker import JudgedShard, Recipe, Shard, pack_samples, said_by
 from guardeval.results import settings_from_anywhere
@@ -65,7 +65,7 @@ class Ray:
         if not self.start_timeout > 0:
             raise ConfigError(f"executor 'ray': start_timeout={self.start_timeout}: seconds above 0 are wanted")
 
-    @contextmanager
+    @contextlib.contextmanager
     def open(self, plan: Plan) -> Iterator[Hands]:
         wanted = self.workers or 1
         with connected(self.address, wanted * self.cpus_per_worker, wanted * self.gpus_per_worker) as ray:
@@ -155,11 +155,22 @@ class _Work:
             raise
         except Poison as e:
             self._call_in()
-            self._run.status = "interrupted"
-            self._run.problem = self._poisoned(e)
+            self._end(self._poisoned(e))
+        except NobodyLeft as e:
+            self._end(ModelUnusable(str(e)))
         finally:
-            for judged in self._order.rest():
-                self._write(judged)
+            self._write_rest()
+
+    def _end(self, problem: ModelError) -> None:
+        """End the run early, with what was done kept. Raises the problem at once where nothing was."""
+        self._write_rest()
+        if not any(len(log.collector) for log in self._run.logs.values()):
+            raise problem
+        self._run.status, self._run.problem = "interrupted", problem
+
+    def _write_rest(self) -> None:
+        for judged in self._order.rest():
+            self._write(judged)
 
     def _hand_out(self) -> bool:
         """Give every idle worker a shard; False once all is done."""
@@ -222,14 +233,13 @@ class _Work:
         self._rest = False
         self._crew.stop()
         end = time.monotonic() + _PATIENCE
-        while self._ledger.outstanding and time.monotonic() < end:
-            for event in self._crew.news(end - time.monotonic()):
-                if isinstance(event, Gone):
-                    self._drop(event)
-                elif event.judged.error is None and self._ledger.done(event.worker, event.shard):
-                    self._accept(event.shard, event.judged)
-                else:
-                    self._ledger.done(event.worker, event.shard)
+        with contextlib.suppress(NobodyLeft):
+            while self._ledger.outstanding and time.monotonic() < end:
+                for event in self._crew.news(end - time.monotonic()):
+                    if isinstance(event, Gone):
+                        self._drop(event)
+                    elif self._ledger.done(event.worker, event.shard) and event.judged.error is None:
+                        self._accept(event.shard, event.judged)
 
     def _drop(self, event: Gone) -> None:
         try:

@@ -169,6 +169,20 @@ def test_a_shard_that_kills_its_workers_ends_the_run_and_what_was_done_is_kept(n
 
 
 @pytest.mark.slow
+def test_a_run_whose_workers_are_all_lost_keeps_what_was_done(nodes, tmp_path):
+    data = write_rows(tmp_path / "rows.jsonl", 60, lambda i: f"{i} {'die' if i == 42 else 'live'}")
+    options = on_cluster(nodes, workers=1, shard=5, max_restarts=0)
+    common = {"task": "wildguard", "data": str(data), "output_path": str(tmp_path / "runs"), "no_cache": True, **options}
+    with pytest.raises(ModelUnusable, match=r"all workers are lost, 1 in all .*interrupted run"):
+        guardeval.run(model="ray_test_plugin:Deadly", **common)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert open_run(folder).tasks[0].judgements().row.tolist() == list(range(40))
+    with pytest.raises(ModelUnusable, match=r"all workers are lost, 1 in all"):
+        guardeval.run(model={"name": "ray_test_plugin:Deadly", "args": {"word": "live"}}, **common)
+    assert list((tmp_path / "runs").iterdir()) == [folder]
+
+
+@pytest.mark.slow
 def test_what_ends_a_local_run_ends_one_on_a_cluster_in_the_same_words(nodes, tmp_path):
     data = str(write_rows(tmp_path / "rows.jsonl", 20))
     common = {"task": "wildguard", "data": data, "output_path": str(tmp_path / "runs"), "no_cache": True}
