@@ -71,6 +71,7 @@ class Crew:
         self._hands: dict[int, _Hand] = {}
         self._began = self._next = 0
         self.lost = 0
+        self._ever = False  # a worker was ready
         self._last_word = ""
         self._desk: Any = None
 
@@ -160,7 +161,7 @@ class Crew:
                 raise ConfigError(
                     f"--executor ray: a worker has guardeval {value}, this is {here}: install the same everywhere"
                 )
-            hand.arriving = None
+            hand.arriving, self._ever = None, True
             return
         number, _ = hand.owes.popleft()
         yield Done(hand.number, number, value)
@@ -195,7 +196,8 @@ class Crew:
         if time.monotonic() - self._since > self._size.start_timeout:
             size = self._size
             has = {k: v for k, v in self._ray.cluster_resources().items() if k in ("CPU", "GPU")}
-            raise ConfigError(
+            kind = NobodyLeft if self._ever else ConfigError
+            raise kind(
                 f"--executor ray: no worker was ready within {size.start_timeout:.0f} seconds: {size.workers} were asked for, "
                 f"with {size.cpus:g} CPU and {size.gpus:g} GPU each, of a cluster that has {has or 'nothing'}; ask for less "
                 f"(-E workers=, cpus_per_worker=, gpus_per_worker=), or wait longer (-E start_timeout=){said}"
