@@ -413,7 +413,8 @@ class Asker(Protocol):
 class Solver(Protocol):
     """Turns one case into a verdict by asking a model, as often as it needs.
 
-    Errors of ``model.generate`` may pass through: the engine keeps them as a FAILED verdict.
+    Errors of ``model.generate`` may pass through: the engine keeps them as a FAILED verdict. May have ``targets``, those that
+    it can be asked, and ``families``, the :class:`~guardeval.native.family.Family` entries whose native format it speaks.
     """
 
     async def solve(self, case: Case, model: Asker) -> Verdict: ...

@@ -134,6 +134,7 @@ class Verdict:
     readings: Mapping[str, bool | None] | None = None
     voters: Voters | None = None  # who cast ``votes``
     mean_score: float | None = None  # mean of the heard voters' scores, where all of them have one
+    codes: tuple[str, ...] = ()  # categories in the guard's own taxonomy, as it named them: "llama_guard_3/1:S1"
 
     def __post_init__(self) -> None:
         if (self.label is None) == (self.outcome is Outcome.PARSED):

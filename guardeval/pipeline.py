@@ -108,6 +108,8 @@ def plan(settings: Settings, registry: Registry | None = None) -> Plan:
     policies = load_policies(settings.policies or DEFAULT_POLICIES)
     parties = parties_of(complete, registry)
     executor = make_executor(settings.executor, settings.executor_args)
+    for party in parties:
+        _checked_targets(party, selection)
     for seat in (seat for party in parties for seat in party.seats):
         for task in selection.tasks:
             if task.target not in seat.model.traits.targets:
@@ -120,6 +122,16 @@ def plan(settings: Settings, registry: Registry | None = None) -> Plan:
         for task in selection.tasks
     }
     return Plan(settings, registry, selection, rows, policies, scorers, parties, executor)
+
+
+def _checked_targets(party: Party, selection: Selection) -> None:
+    """Raises :class:`ConfigError` for a task that asks what the party's solver cannot."""
+    able = getattr(party.solver, "targets", frozenset(Target))
+    for task in selection.tasks:
+        if task.target not in able:
+            can = ", ".join(sorted(able))
+            said = f"solver {party.solver_name} cannot be asked for {task.target} (task {task.name})"
+            raise ConfigError(f"{said}; it judges {can}; --target leaves out the other tasks")
 
 
 def _of_target(selection: Selection, target: Target | None) -> Selection:

@@ -17,7 +17,7 @@ from guardeval.contracts import Exchange, Finish, Frame, Prompt, Sampling
 from guardeval.data import Judged, Outcome, Sample, Step, Target, Usage, Verdict, Vote, Voters
 from guardeval.errors import DataError
 
-__all__ = ["LineWriter", "judged_from_line"]
+__all__ = ["LineWriter", "doc_hash", "judged_from_line"]
 
 _INVALID = "[invalid]"  # lm-eval's word for an answer its filters could not read
 _LOGGED = ["accuracy"]
@@ -38,6 +38,11 @@ def _doc_bytes(doc: Mapping[str, Any]) -> bytes:
         return orjson.dumps(doc, default=_other, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     except TypeError:  # integers beyond 64 bits
         return json.dumps(doc, indent=2, default=_other, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def doc_hash(doc: Mapping[str, Any]) -> str:
+    """lm-eval's hash of a row."""
+    return _sha(_doc_bytes(doc))
 
 
 def _logged_prompt(prompt: Prompt) -> tuple[orjson.Fragment | str, str]:
@@ -84,7 +89,7 @@ class LineWriter:
             "filtered_resps": [_INVALID if verdict.label is None else self._words[verdict.label]],
             "filter": "verdict",
             "metrics": _LOGGED,
-            "doc_hash": _sha(_doc_bytes(doc)),
+            "doc_hash": doc_hash(doc),
             "prompt_hash": prompt_hash,
             "target_hash": "" if gold is None else self._hash_of[gold],
             "accuracy": None if gold is None else float(verdict.label is gold),
@@ -138,6 +143,8 @@ class LineWriter:
             own["readings"] = verdict.readings
         if verdict.notes:
             own["notes"] = verdict.notes
+        if verdict.codes:
+            own["codes"] = verdict.codes
         if verdict.votes:
             texts = {} if self.redact else {e.completion.text: i for i, e in enumerate(exchanges)}
             own["voters"] = verdict.voters
@@ -242,6 +249,7 @@ def judged_from_line(line: bytes, where: Callable[[], str] = lambda: "samples fi
             readings=own.get("readings"),
             voters=Voters(own["voters"]) if "voters" in own else None,
             mean_score=own.get("mean_score"),
+            codes=tuple(own.get("codes", ())),
         )
         return Judged(sample, verdict, Usage(*own["usage"]), bool(own.get("seen"))), int(own["cluster"])
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from guardeval.card_defaults import Asked
@@ -11,7 +12,7 @@ from guardeval.contracts import ChoosingSolver, Solver
 from guardeval.errors import PluginError
 from guardeval.models import build_model, find_model
 from guardeval.panel import is_combining
-from guardeval.party import Party, Seat
+from guardeval.party import Party, Seat, labelled
 from guardeval.registry import Registry
 from guardeval.settings import DEFAULT_SOLVER
 from guardeval.voting import Combiner
@@ -42,7 +43,9 @@ def _alone(seat: Seat, name: str, solver: Solver) -> Party:
     """One model with its own solver, or the one for all; of a solver that chooses, what it chose."""
     own_name, own = (seat.spec.solver or name, seat.solver or solver)
     if isinstance(own, ChoosingSolver):
-        own_name, own = own.for_model(seat.spec.name)
+        chosen, own = own.for_model(seat.spec.name)
+        said = f"{seat.spec.name}: asked by {labelled(chosen, own)}, which {own_name} chose by its name"
+        own_name, seat = chosen, replace(seat, remarks=(*seat.remarks, said))
     return Party((seat,), own_name, own)
 
 

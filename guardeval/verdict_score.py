@@ -16,9 +16,12 @@ from math import exp
 
 from guardeval.contracts import Token
 
-__all__ = ["score_at"]
+__all__ = ["score_at", "share_at"]
 
-_NOT_LETTERS = "".join(c for c in map(chr, range(128)) if c not in string.ascii_letters) + "▁ĠĊ“”‘’"  # Ġ, ▁: raw blanks
+_MARKS = (
+    "".join(c for c in map(chr, range(128)) if c not in string.ascii_letters + string.digits) + "▁ĠĊ“”‘’"
+)  # Ġ, ▁: raw blanks
+_NOT_LETTERS = _MARKS + string.digits
 
 
 def score_at(tokens: Sequence[Token], text: str, word: int, positive: str, negative: str) -> float | None:
@@ -27,31 +30,40 @@ def score_at(tokens: Sequence[Token], text: str, word: int, positive: str, negat
     None when the tokens do not spell the text or the token at that place does not begin a verdict word. The two words must
     differ in their first letter.
     """
+    return share_at(tokens, text, word, (positive,), (negative,))
+
+
+def share_at(tokens: Sequence[Token], text: str, word: int, positive: Sequence[str], negative: Sequence[str]) -> float | None:
+    """The same for several words a class (``unsafe``, ``controversial`` against ``safe``), or digits (``1`` against ``0``).
+
+    All words must differ in their first letter.
+    """
     token = _token_at(tokens, text, word)
-    if token is None or not _begins(token.text, positive, negative):
+    words = (*positive, *negative)
+    marks = _MARKS if any(w.isdigit() for w in words) else _NOT_LETTERS
+    if token is None or not _begins(token.text, words, marks):
         return None
     reported = token.top
     if all(spelling != token.text for spelling, _ in reported):
         reported = (*reported, (token.text, token.logprob))
-    mass = {positive: 0.0, negative: 0.0}
-    total = 0.0
+    yes = no = total = 0.0
     for spelling, logprob in reported:
         p = exp(min(logprob, 0.0))
         total += p
-        begun = _begins(spelling, positive, negative)
-        if begun:
-            mass[begun] += p
+        begun = _begins(spelling, words, marks)
+        if begun in positive:
+            yes += p
+        elif begun:
+            no += p
     rest = max(0.0, 1.0 - total)
-    yes, no = mass[positive] or rest, mass[negative] or rest
+    yes, no = yes or rest, no or rest
     return yes / (yes + no) if yes + no > 0 else None
 
 
-def _begins(spelling: str, positive: str, negative: str) -> str:
-    """Which word a token begins, or spells in full; an empty text if neither."""
-    letters = spelling.strip(_NOT_LETTERS).lower()
-    if not letters:
-        return ""
-    return positive if positive.startswith(letters) else negative if negative.startswith(letters) else ""
+def _begins(spelling: str, words: Sequence[str], marks: str) -> str:
+    """Which word a token begins, or spells in full; an empty text if none."""
+    letters = spelling.strip(marks).lower()
+    return next((word for word in words if word.startswith(letters)), "") if letters else ""
 
 
 def _token_at(tokens: Sequence[Token], text: str, at: int) -> Token | None:

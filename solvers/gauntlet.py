@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal
 
+from guardeval.any_violation import any_violation
 from guardeval.contracts import Asker, Case
-from guardeval.data import Outcome, Step, Target, Verdict, Vote, Voters
+from guardeval.data import Outcome, Target, Verdict
 from guardeval.errors import ModelError, ModelUnusable
 from guardeval.policies import PolicySet
 from guardeval.solvers.asking import Asking
 from guardeval.solvers.reasoning_prompts import reasoning_question
 
 __all__ = ["Gauntlet"]
-
-_MISSING = (Outcome.FAILED, Outcome.TRUNCATED, Outcome.UNPARSEABLE)  # which of several is told: the least heard first
-_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Gauntlet:
             return await self._all_policies.verdict(case, model)
         cases = [Case(case.sample, case.target, single) for single in self._split(case.policies)]
         answers = await (self._at_once(cases, model) if self.order == "parallel" else self._in_series(cases, model))
-        return _combined(case, case.policies.names, answers)
+        return any_violation(case.target, case.policies.names, answers)
 
     async def _in_series(self, cases: Sequence[Case], model: Asker) -> list[Verdict]:
         answers = []
@@ -89,36 +87,3 @@ class Gauntlet:
             raise
         except ModelError as e:
             return Verdict(case.target, Outcome.FAILED, raw=str(e))
-
-
-def _combined(case: Case, names: Sequence[str], answers: Sequence[Verdict]) -> Verdict:
-    """Any violation flags, whatever else is missing; unharmful only if every policy was answered.
-
-    The score is the largest of the policies' scores, a lower bound of P(any is violated); absent unless all have one.
-    """
-    votes = tuple(
-        Vote(name, a.outcome, a.label, a.score, frozenset({name}) if a.label else _NONE)
-        for name, a in zip(names, answers, strict=False)  # fewer answers than names when stopped early
-    )
-    violated = frozenset(vote.member for vote in votes if vote.label)
-    missing = [outcome for outcome in _MISSING if any(a.outcome is outcome for a in answers)]
-    outcome = Outcome.PARSED if violated or not missing else missing[0]
-    scores = [a.score for a in answers if a.score is not None]
-    score = max(scores) if outcome is Outcome.PARSED and len(scores) == len(names) else None
-    return Verdict(
-        case.target,
-        outcome,
-        bool(violated) if outcome is Outcome.PARSED else None,
-        score,
-        violated,
-        tuple(Step(name, _reasoning(a)) for name, a in zip(names, answers, strict=False) if a.steps),
-        votes,
-        "\n\n".join(f"[{name}]\n{a.raw}" for name, a in zip(names, answers, strict=False)),
-        None if score is None else "tokens",
-        tuple(f"{name}: {note}" for name, a in zip(names, answers, strict=False) for note in a.notes),
-        voters=Voters.POLICIES,
-    )
-
-
-def _reasoning(answer: Verdict) -> str:
-    return "\n\n".join(step.text for step in answer.steps)

@@ -14,11 +14,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Completion, Finish, Prompt, Request
 from guardeval.data import Outcome, Step, Target, Verdict
 from guardeval.errors import ConfigError
+from guardeval.native.family import Family
 from guardeval.policies import PolicySet
 from guardeval.solvers.asking import Asking
 from guardeval.solvers.reasoning_prompts import Question, guardreasoner_question
@@ -56,6 +57,13 @@ class GuardReasoner:
     window: int | None = None
     max_tokens: int = 2048
     temperature: float = 0.0
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            "GuardReasoner", ("guard-?reasoner",), frozenset(Target), "", ("raw", "chat"),
+            "the word after the target's label in the last Answers block", "yueliu1999/GuardReasoner, template.py",
+        ),
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 1:

@@ -10,7 +10,7 @@ lines of worked examples carry the example's number.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -25,6 +25,7 @@ __all__ = ["STEPS", "Example", "Question", "guardreasoner_question", "load_examp
 STEPS = ("Intent", "Harms", "Policy")
 _SLOT = re.compile(r"\[\[([a-z_]+)\]\]")
 _HOLE = frozenset({"prompt", "response"})
+_HEADING = {"user": "Human user", "assistant": "AI assistant"}
 _SUBJECT = {Target.PROMPT: "prompt", Target.RESPONSE: "response", Target.REFUSAL: "response"}
 
 
@@ -39,10 +40,11 @@ class Question:
     between: str | None = None
     headings: tuple[str, ...] = ()
     absent: str = ""
+    earlier: Callable[[Sample], str] | None = None  # prompt under earlier turns, where a family has its own way to show them
 
     def prompt(self, case: Case) -> Prompt:
         sample = case.sample
-        prompt = sample.prompt if not sample.history else _with_history(sample)
+        prompt = sample.prompt if not sample.history else (self.earlier or _with_history)(sample)
         if self.between is None:
             return Prompt(self.frame, prompt)
         return Prompt(self.frame, prompt + self.between + (sample.response or self.absent))
@@ -93,7 +95,15 @@ def guardreasoner_question(raw: bool) -> Question:
     text = (files(__package__) / "prompts" / "guardreasoner.txt").read_text(encoding="utf-8")
     before, rest = text.split("[[prompt]]")
     between, after = rest.split("[[response]]")
-    return Question(Frame(before, after, raw=raw), between, (), absent="None")
+    return Question(Frame(before, after, raw=raw), between, (), "None", _under_headings)
+
+
+def _under_headings(sample: Sample) -> str:
+    """Earlier turns under the headings that GuardReasoner's prompt has; the first one stands before the hole."""
+    turns = [*sample.history, ("user", sample.prompt)]
+    shown = "\n\n".join(f"{_HEADING[role]}:\n{content}" for role, content in turns if role in _HEADING)
+    first = f"{_HEADING['user']}:\n"
+    return shown.removeprefix(first) if shown.startswith(first) else f"\n\n{shown}"
 
 
 def load_examples(target: Target) -> tuple[Example, ...]:

@@ -1,0 +1,99 @@
+"""``--solver gpt_oss_safeguard``: a policy in the system turn, the content in the user turn, a JSON verdict after reasoning.
+
+Format from openai-cookbook, ``articles/gpt-oss-safeguard-guide.md``: the policies in force, in its skeleton (INSTRUCTIONS,
+DEFINITIONS, VIOLATES, SAFE, EXAMPLES). The verdict stands in the *final* channel; an answer that ends in *analysis* is cut off.
+The token probability is conditional on the one reasoning that was drawn; ``self_consistency`` averages over several.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal
+
+from guardeval.contracts import Asker, Case, Prompt, Turn
+from guardeval.data import Step, Target, Verdict
+from guardeval.native.asking import ask, checked_target, sampling_of, shared, spoken_turns
+from guardeval.native.family import Family
+from guardeval.native.json_answer import json_answer
+from guardeval.native.reading import Said, unread
+from guardeval.native.texts import native_text
+
+__all__ = ["GptOssSafeguard"]
+
+_SUBJECT = {
+    Target.PROMPT: "the last message of a user to an AI assistant",
+    Target.RESPONSE: "the last answer of an AI assistant",
+}
+_NAMES = {"user": "User", "assistant": "AI assistant", "system": "System"}
+_FINAL = re.compile(r"<\|channel\|>final[^<]{0,80}<\|message\|>")
+_END = re.compile(r"<\|(?:return|end|call)\|>")
+_ANALYSIS = re.compile(r"<\|channel\|>analysis<\|message\|>(.*?)(?:<\|end\|>|\Z)", re.DOTALL)
+_VIOLATION = re.compile(r'"violation"\s*:\s*("?)([01])\1')
+_BARE = re.compile(r"\s*([01])\s*")
+
+
+@dataclass(frozen=True)
+class GptOssSafeguard:
+    """``effort``: how long it reasons. ``max_tokens`` is generous, for its output should not be cut."""
+
+    effort: Literal["low", "medium", "high"] = "medium"
+    max_tokens: int = 8192
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            "gpt-oss-safeguard", ("gpt-?oss-?safeguard",), frozenset({Target.PROMPT, Target.RESPONSE}), "", ("chat",),
+            "the digit after violation, in the final channel", "openai/openai-cookbook, gpt-oss-safeguard-guide.md",
+            roles=("user", "assistant", "system"),
+            controls=("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|constrain|>", "<|call|>"),
+        ),
+    )  # fmt: skip
+
+    @property
+    def family(self) -> Family:
+        return self.families[0]
+
+    @property
+    def targets(self) -> frozenset[Target]:
+        return self.family.targets
+
+    async def solve(self, case: Case, model: Asker) -> Verdict:
+        checked_target(case, self.family, "gpt_oss_safeguard")
+        self.family.form(model.traits, "gpt_oss_safeguard")
+        read = partial(_read, names=frozenset(case.policies.names))
+        return await ask(case, model, self.family, self.prompt(case, model), sampling_of(model, self.max_tokens), read)
+
+    def prompt(self, case: Case, model: Asker) -> Prompt:
+        policy = native_text("gpt_oss_safeguard").replace("[[subject]]", _SUBJECT[case.target])
+        head, tail = policy.split("[[policies]]")  # a policy's own text is never looked at for slots
+        effort = {"reasoning_effort": self.effort} if model.traits.template else {}
+        said = f"{head}{case.policies.text}{tail}" + ("" if effort else f"\n\nReasoning: {self.effort}")
+        turns = spoken_turns(case.sample, case.target, tuple(_NAMES))
+        alone = len(turns) == 1
+        text = turns[0].content if alone else "\n\n".join(f"{_NAMES[role]}: {content}" for role, content in turns)
+        return Prompt(shared("Content: ", turns=(Turn("system", said),), options=effort), text)
+
+
+def _read(text: str, names: frozenset[str]) -> Said:
+    """The last final channel, where the backend shows channels; else all of the text, which is the final one."""
+    start, thought = 0, tuple(Step("Analysis", m[1].strip()) for m in _ANALYSIS.finditer(text) if m[1].strip())
+    if "<|channel|>" in text:
+        finals = list(_FINAL.finditer(text))
+        if not finals:
+            return unread("ended in its analysis, before the final channel", cut=True)
+        start = finals[-1].end()
+    answer = _END.split(text[start:], 1)[0]
+    bare = _BARE.fullmatch(answer)
+    if bare is not None:
+        return Said(bare[1] == "1", (), start + bare.start(1), ("1",), ("0",), steps=thought)
+    found, why = json_answer(answer)
+    at = _VIOLATION.search(answer)
+    if found is None or at is None or found.get("violation") not in (0, 1, "0", "1"):
+        return unread(why or 'no "violation" of 0 or 1')
+    label = str(int(found["violation"])) == "1"
+    named = found.get("policy_category")
+    policies = frozenset({named} & names) if isinstance(named, str) and label else frozenset()
+    notes = (f"unknown policy {str(named)[:60]!r}",) if label and named and not policies else ()
+    block = (start, start + len(answer))
+    return Said(label, (), start + at.start(2), ("1",), ("0",), block, steps=thought, notes=notes, policies=policies)

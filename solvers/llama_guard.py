@@ -1,0 +1,115 @@
+"""``--solver llama_guard``: the Llama Guard family, its hazard list and conversation in one prompt, ``safe`` or ``unsafe``.
+
+Inan et al., 2023, arXiv:2312.06674; formats from the model cards in meta-llama/PurpleLlama. An answer is::
+
+    safe                  unsafe
+                          S1,S10
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from guardeval.contracts import Asker, Case, Prompt
+from guardeval.data import Target, Verdict
+from guardeval.native.asking import as_chat, ask, checked_target, sampling_of, shared, transcript
+from guardeval.native.family import Family
+from guardeval.native.reading import Said, listed, unread
+from guardeval.native.texts import fill, native_text
+
+__all__ = ["LlamaGuard"]
+
+_JUDGED = frozenset({Target.PROMPT, Target.RESPONSE})
+_CARDS = "meta-llama/PurpleLlama, Llama-Guard3/*/MODEL_CARD.md and Llama-Guard4/12B/MODEL_CARD.md"
+_VERDICT = "the first word, after two line ends"
+_CONTROLS_1 = ("[INST]", "[/INST]", "<s>", "</s>")
+_CONTROLS_3 = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
+_CONTROLS_4 = ("<|begin_of_text|>", "<|header_start|>", "<|header_end|>", "<|eot|>", "<|end_of_text|>")
+_FORMS = ("raw", "chat")
+_ANSWER = re.compile(r"\s*(safe|unsafe)[ \t]*(?:\n+[ \t]*([^\n]*?)[ \t]*)?\s*", re.IGNORECASE | re.ASCII)
+_NAMES = {"user": "User", "assistant": "Agent"}
+_VERDICT_1 = "the first word"
+_OLD = ("1", "2")  # no headers of roles, the verdict at once
+_DRESS = {
+    "3": ("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"),
+    "4": ("<|header_start|>user<|header_end|>\n\n", "<|eot|><|header_start|>assistant<|header_end|>\n\n"),
+}
+
+
+@dataclass(frozen=True)
+class LlamaGuard:
+    """``version`` chooses format and hazards; ``native`` and a model's name choose it by themselves.
+
+    As a raw prompt where the backend takes one, else as turns that the model's own chat template dresses.
+    """
+
+    version: Literal["1", "2", "3", "3-1b", "4"] = "3"
+    max_tokens: int = 64
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            "Llama Guard 1", ("llama-?guard(-?7b|$)", "llama-?guard-?1"), _JUDGED, "llama_guard_1", _FORMS, _VERDICT_1, _CARDS,
+            {"version": "1"}, controls=_CONTROLS_1,
+        ),
+        Family(
+            "Llama Guard 2", ("llama-?guard-?2",), _JUDGED, "llama_guard_2", _FORMS, _VERDICT_1, _CARDS,
+            {"version": "2"}, controls=(*_CONTROLS_1, "<|begin_of_text|>", "<|end_of_text|>"),
+        ),
+        Family(
+            "Llama Guard 3", ("llama-?guard-?3",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
+            {"version": "3"}, controls=_CONTROLS_3,
+        ),
+        Family(
+            "Llama Guard 3 1B", ("llama-?guard-?3-1b",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
+            {"version": "3-1b"}, controls=_CONTROLS_3,
+        ),
+        Family(
+            "Llama Guard 4", ("llama-?guard-?4",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
+            {"version": "4"}, controls=_CONTROLS_4,
+        ),
+    )  # fmt: skip
+
+    @property
+    def family(self) -> Family:
+        return next(f for f in self.families if f.options["version"] == self.version)
+
+    @property
+    def targets(self) -> frozenset[Target]:
+        return self.family.targets
+
+    async def solve(self, case: Case, model: Asker) -> Verdict:
+        checked_target(case, self.family, "llama_guard")
+        prompt = self.prompt(case, model)
+        return await ask(case, model, self.family, prompt, sampling_of(model, self.max_tokens), _read)
+
+    def prompt(self, case: Case, model: Asker) -> Prompt:
+        """What the model is sent about a case, in the form that the backend takes."""
+        if self.family.form(model.traits, "llama_guard") == "chat":
+            return as_chat(case.sample, case.target)
+        role = "User" if case.target is Target.PROMPT else "Agent"
+        text = transcript(case.sample, case.target, _NAMES, "\n\n")
+        if self.version in _OLD:
+            before, after = fill(native_text(f"llama_guard_{self.version}"), "conversation", role=role)
+            return Prompt(shared(before, after, raw=True), text)
+        left, right = _DRESS["4" if self.version == "4" else "3"]
+        before, after = fill(native_text("llama_guard_3"), "conversation", role=role, categories=self._categories)
+        forced = "\n\n" if model.traits.forced else ""
+        return Prompt(shared(left + before, after + right, raw=True, forced=forced), text)
+
+    @property
+    def _categories(self) -> str:
+        taxonomy = self.family.categories
+        assert taxonomy is not None  # noqa: S101  # every version names one
+        shown = [c for c in taxonomy.categories if not (c == "S14" and self.version == "3-1b")]
+        return "\n".join(f"{c}: {taxonomy.titles[c]}." for c in shown)
+
+
+def _read(text: str) -> Said:
+    """The whole answer is the verdict word, and under ``unsafe`` a line of categories; anything else is no verdict."""
+    found = _ANSWER.fullmatch(text)
+    if found is None:
+        return unread("the answer is not `safe` or `unsafe` with its categories")
+    label = found[1].lower() == "unsafe"
+    return Said(label, listed(found[2] or ""), found.start(1), ("unsafe",), ("safe",))

@@ -1,0 +1,132 @@
+"""``--solver nemotron``: NVIDIA's safety guards, three formats whose category codes are not comparable.
+
+``guard``: Llama-3.1-Nemotron-Safety-Guard and NemoGuard, JSON, S1 to S23. ``reasoning``: Nemotron-Content-Safety-Reasoning,
+lines after ``<think>``, S1 to S22. ``content_safety``: Nemotron content safety 3.5, its own chat template. Formats from
+NVIDIA's model cards and NVIDIA-NeMo/Guardrails; the quotation marks of the first paragraph of ``guard`` vary between them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from guardeval.contracts import Asker, Case, Prompt
+from guardeval.data import Target, Verdict
+from guardeval.native.asking import as_chat, ask, checked_target, sampling_of, shared, spoken_turns, user_and_assistant
+from guardeval.native.family import Family
+from guardeval.native.json_answer import json_answer
+from guardeval.native.lines import categories_of, field_said
+from guardeval.native.reading import Said, listed, unread
+from guardeval.native.texts import fill, native_text
+
+__all__ = ["Nemotron"]
+
+_JUDGED = frozenset({Target.PROMPT, Target.RESPONSE})
+_CARDS = "NVIDIA model cards; NVIDIA-NeMo/Guardrails, examples/configs/content_safety*/prompts.yml"
+_CONTROLS = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>")
+_SAFETY = {"unsafe": True, "safe": False}
+_HARM = {"harmful": True, "unharmful": False}
+_KEY = {Target.PROMPT: "User Safety", Target.RESPONSE: "Response Safety"}
+_HARM_LINE = {Target.PROMPT: "prompt harm", Target.RESPONSE: "response harm"}
+_LINES = ("user safety", "response safety", "safety categories")
+_FORCED = '{"User Safety": "'
+
+
+@dataclass(frozen=True)
+class Nemotron:
+    """``think`` (reasoning, content_safety): reason first. Earlier turns stand before the last one under the same headings,
+    which the cards do not show.
+    """
+
+    version: Literal["guard", "reasoning", "content_safety"] = "guard"
+    think: bool = True
+    max_tokens: int = 2048
+
+    families: ClassVar[tuple[Family, ...]] = (
+        Family(
+            "Nemotron Safety Guard", ("nemotron-safety-guard", "nemoguard.*content-safety"), _JUDGED, "nemotron_guard",
+            ("chat",), "the word after the target's key in the JSON", _CARDS, {"version": "guard"}, controls=_CONTROLS,
+        ),
+        Family(
+            "Nemotron Content Safety Reasoning", ("nemotron-content-safety-reasoning",), _JUDGED, "nemotron_reasoning",
+            ("chat",), "the word after the target's label, after </think>", _CARDS, {"version": "reasoning"},
+            controls=_CONTROLS,
+        ),
+        Family(
+            "Nemotron 3.5 Content Safety", ("nemotron-3[.-]5-content-safety",), _JUDGED, "nemotron_guard",
+            ("chat",), "the word after the target's label", _CARDS, {"version": "content_safety"}, template=True,
+            controls=_CONTROLS,
+        ),
+    )  # fmt: skip
+
+    @property
+    def family(self) -> Family:
+        return next(f for f in self.families if f.options["version"] == self.version)
+
+    @property
+    def targets(self) -> frozenset[Target]:
+        return self.family.targets
+
+    async def solve(self, case: Case, model: Asker) -> Verdict:
+        checked_target(case, self.family, "nemotron")
+        self.family.form(model.traits, "nemotron")
+
+        def read(text: str) -> Said:
+            if self.version == "guard":
+                return _json(text, _KEY[case.target])
+            if self.version == "reasoning":
+                return field_said(_unquoted(text), _HARM_LINE[case.target], tuple(_HARM_LINE.values()), _HARM)
+            named = categories_of(text, "safety categories", _LINES)
+            return field_said(text, _KEY[case.target].lower(), _LINES, _SAFETY, named)
+
+        return await ask(case, model, self.family, self.prompt(case, model), sampling_of(model, self.max_tokens), read)
+
+    def prompt(self, case: Case, model: Asker) -> Prompt:
+        if self.version == "content_safety":
+            options: dict[str, Any] = {"enable_thinking": self.think, "request_categories": "/categories"}
+            return as_chat(case.sample, case.target, options=options)
+        if self.version == "reasoning":
+            mode = "/think" if self.think else "/no_think"
+            text = native_text("nemotron_reasoning")
+            before, after = fill(text, "conversation", categories=self._categories, mode=mode)
+            return Prompt(shared(before, after), user_and_assistant(case.sample, case.target, absent="None"))
+        before, after = fill(native_text("nemotron_guard"), "conversation", categories=self._categories)
+        forced = _FORCED if model.traits.forced else ""
+        return Prompt(shared(before, after, forced=forced), _conversation(case))
+
+    @property
+    def _categories(self) -> str:
+        taxonomy = self.family.categories
+        assert taxonomy is not None  # noqa: S101  # every version names one
+        return "\n".join(f"{code}: {title}." for code, title in taxonomy.titles.items())
+
+
+def _conversation(case: Case) -> str:
+    """``user: …`` and, of a response, ``response: agent: …``; earlier turns as ``user:`` and ``agent:``."""
+    turns = spoken_turns(case.sample, case.target)
+    names = {"user": "user", "assistant": "agent"}
+    lines = [f"{names[role]}: {content}" for role, content in turns]
+    if case.target is Target.RESPONSE:
+        lines[-1] = f"response: {lines[-1]}"
+    return "\n\n".join(lines)
+
+
+def _json(text: str, key: str) -> Said:
+    found, why = json_answer(text)
+    if found is None:
+        return unread(why)
+    word = found.get(key)
+    if not isinstance(word, str) or word.strip().lower() not in _SAFETY:
+        return unread(f"{key!r} is {'missing' if key not in found else 'neither safe nor unsafe'}")
+    at = re.search(rf'"{key}"\s*:\s*"\s*', text)
+    named = found.get("Safety Categories")
+    categories = listed(named) if isinstance(named, str) else ()
+    return Said(
+        _SAFETY[word.strip().lower()], categories, -1 if at is None else at.end(), ("unsafe",), ("safe",), (0, len(text))
+    )
+
+
+def _unquoted(text: str) -> str:
+    """Quotation marks of the format that some answers repeat, blanked out so that offsets stay."""
+    return text.replace('"', " ")
