@@ -30,6 +30,8 @@ from guardeval.task import Rows, Task, TaskIndex
 
 __all__ = ["Importing", "Reading", "read_task", "restore_task"]
 
+_CALLED_OFF = "the evaluation was called off while it was under way"
+
 
 @dataclass(frozen=True)
 class Importing:
@@ -169,6 +171,9 @@ async def _match_all(
     task: LoggedTask, matcher: Matcher, placed: _Placed, samples: SampleLog, reading: Reading, target: Target
 ) -> None:
     for logged in map(_anew, task.samples()):
+        if logged.cancelled:
+            placed.unmatched[logged.id] = _CALLED_OFF
+            continue
         match = matcher.match(logged)
         if match.sample is None:
             placed.unmatched[logged.id] = match.reason
@@ -239,17 +244,23 @@ def _of_log(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading) -> 
 
     judged = _written(samples, write)
     own = log.ours or {}
+    total, subset = max(task.count or 0, len(judged)), own.get("subset")
+    of = subset["of"] if subset else total
+    if left := total - len(judged):  # Inspect's own --limit, or an evaluation that did not come to its end
+        subset = {"n": len(judged), "of": of, "only": "those in the log"}
     data = own.get("data") or {"kind": "log", "source": log.path.name, "files": file_identity(log.files)}
-    about = {"target": str(target), "title": task.name, "version": task.version, "data": data, "subset": own.get("subset")}
-    marks = [*(["sample rows"] if data.get("kind") == "sample" else []), *(["subset"] if own.get("subset") else [])]
+    about = {"target": str(target), "title": task.name, "version": task.version, "data": data, "subset": subset}
+    marks = [*(["sample rows"] if data.get("kind") == "sample" else []), *(["subset"] if subset else [])]
     head = {"licence": own.get("licence", "unstated"), "marks": marks}
     imported = ImportedTask.scored(task.name, about, judged, reading.scorers(DEFAULT_SCORERS), head, name=task.name)
-    return replace(imported, unmatched=placed.unmatched, notices=tuple(filter(None, [own.get("notice")])))
+    notices = [own.get("notice"), f"{left} of {total} samples of the task are not in the log" if left else ""]
+    return replace(imported, unmatched=placed.unmatched, original=of, notices=tuple(filter(None, notices)))
 
 
 def _told(task: LoggedTask, placed: _Placed) -> Iterator[tuple[Judged, Logged]]:
     for logged in task.samples():
         if logged.told is None:
-            placed.unmatched[logged.id] = "no verdict of a guardeval scorer is logged with it"
+            why = _CALLED_OFF if logged.cancelled else "no verdict of a guardeval scorer is logged with it"
+            placed.unmatched[logged.id] = why
         else:
             yield logged.told, logged

@@ -61,10 +61,11 @@ def messages_of(prompt: Prompt, traits: Traits) -> list[ChatMessage]:
     turns: tuple[Turn, ...] = prompt.turns
     if not traits.chat:
         text = "\n\n".join(content for _, content in turns) + prompt.frame.forced
-        return [ChatMessageUser(content=sendable(text))]
+        return [ChatMessageUser(content=sendable(text), source="input")]
     if prompt.frame.forced:
         turns = (*turns, Turn("assistant", prompt.frame.forced))
-    return [kinds[role](content=sendable(content)) for role, content in turns]
+    # put in, not generated: so whoever reads the log tells an earlier turn of the assistant's from an answer of the model
+    return [kinds[role](content=sendable(content), source="input") for role, content in turns]
 
 
 def config_of(request: Request, traits: Traits, extra_body: Mapping[str, Any] | None = None) -> GenerateConfig:

@@ -22,6 +22,7 @@ __all__ = ["read_inspect"]
 
 _FINISH = {"max_tokens": Finish.LENGTH, "model_length": Finish.LENGTH, "content_filter": Finish.FILTERED}
 _AT_ONCE = 256  # samples read together: the archive's table of contents is read anew for each lot
+_CANCELLED = ("CancelledError(", "Cancelled(")  # how Inspect marks samples that were under way when all was called off
 _CUT = {"token", "context", "turn"}  # limits that end an answer
 
 
@@ -38,11 +39,9 @@ def read_inspect(path: Path) -> Log:
     spec = header.eval
     own = (spec.metadata or {}).get(KEY)
     origin = own if isinstance(own, dict) and isinstance(own.get("record"), dict) else None
-    results = header.results
-    task = LoggedTask(
-        spec.task.rpartition("/")[2], str(spec.task_version), lambda: _samples(path, origin is None),
-        results.total_samples if results else None,
-    )  # fmt: skip
+    ours = own if origin is None and isinstance(own, dict) and "policy_names" in own else None
+    name = str((ours or {}).get("task") or spec.task.rpartition("/")[2])  # `guardeval/task` runs a task of any name
+    task = LoggedTask(name, str(spec.task_version), lambda: _samples(path, origin is None), spec.dataset.samples)
     about = origin["record"]["record"] if origin else None
     return Log(
         tool="inspect",
@@ -56,7 +55,7 @@ def read_inspect(path: Path) -> Log:
         status="complete" if header.status == "success" else "interrupted",
         remarks=_remarks(header),
         origin=origin,
-        ours=own if origin is None and isinstance(own, dict) and "policy_names" in own else None,
+        ours=ours,
     )
 
 
@@ -101,6 +100,7 @@ def _logged(sample: EvalSample, foreign: bool) -> Logged:
         tokens=_tokens(sample.output),
         usage=_usage(sample),
         error=None if sample.error is None else clean(sample.error.message),
+        cancelled=sample.error is not None and sample.error.message.startswith(_CANCELLED),
         told=_told(sample),
     )
 

@@ -148,6 +148,7 @@ def _told(judged: Judged) -> dict[str, Any]:
         PROBABILITY: verdict.score,
         "score_source": verdict.score_source,
         "policies": sorted(verdict.policies),
+        "codes": list(verdict.codes),
         "gold_policies": sorted(sample.policies),
         "votes": votes,
         "notes": list(verdict.notes),

@@ -27,6 +27,7 @@ class Logged:
     doc: Mapping[str, Any] = field(default_factory=dict)
     doc_hash: str | None = None
     error: str | None = None  # why nothing was heard
+    cancelled: bool = False  # the evaluation was called off while it was under way
     line: Mapping[str, Any] | None = None
     told: Judged | None = None
     extra: int = 0  # further answers to the same question, which are not read
@@ -34,7 +35,7 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class LoggedTask:
-    """One task of a log. ``about`` is what the log says of the data."""
+    """One task of a log. ``count``: samples that it was run on, before any limit, where the log says so."""
 
     name: str
     version: str

@@ -390,6 +390,30 @@ def test_a_task_of_ones_own_runs_from_its_file(home, server):
     )
     log = evaluate("task", task_args={"path": "mine.yaml", "data": "mine.csv"}, limit=2)
     assert [s.target for s in log.samples] == ["unharmful", "harmful"]
+    (back,) = import_inspect([log.location], Importing(output_path=home / "mine"))
+    assert list(back.results["results"]) == ["mine"]
+
+
+def test_a_conversation_comes_back_as_one_question_and_part_of_a_task_as_a_subset(home, monkeypatch):
+    turns = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "?"}]
+    rows = [{"turns": [*turns, {"role": "assistant", "content": f"Number {i}."}], "bad": i % 2} for i in range(3)]
+    (home / "talks.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (home / "talks.yaml").write_text(
+        "task: talks\ndataset_path: json\ndataset_kwargs: {data_files: talks.jsonl}\ntest_split: train\n"
+        "metadata:\n  version: 1.0\n  target: response_harmfulness\n  fields: {messages: turns}\n"
+        "  label: {column: bad, positive: 1, negative: 0}\n"
+    )
+    args = {"path": "talks.yaml", "data": "talks.jsonl"}
+    with FaultServer("safe") as guard:
+        monkeypatch.setenv("LOCAL_BASE_URL", guard.url)
+        model = "openai-api/local/Llama-Guard-3-8B"
+        log = evaluate("task", "llama_guard", task_args=args, model=model, sample_id=["0", "2"])
+    (back,) = import_inspect([log.location], Importing(output_path=home / "talks"))
+    (task,) = open_run(back.path).tasks
+    asked = [list(json.loads(line)["arguments"]) for line in task.samples.read_text().splitlines()]
+    assert asked == [["gen_args_0"], ["gen_args_0"]]
+    assert task.about["subset"] == {"n": 2, "of": 3, "only": "those in the log"}
+    assert "subset" in back.results["configs"]["talks"]["marks"]
 
 
 def test_the_command_line_finds_task_and_solver_by_name(home, server):

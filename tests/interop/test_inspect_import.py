@@ -155,7 +155,7 @@ def test_answers_in_a_familys_own_words_are_read_by_its_solver(tmp_path):
     assert done.results["results"]["wildguard"]["outcomes"]["parsed"] == 0
 
 
-def test_errors_are_failed_and_limits_are_truncated(foreign, tmp_path):
+def test_errors_are_failed_limits_are_truncated_and_what_was_called_off_is_left_out(foreign, tmp_path):
     from inspect_ai.log import EvalError, EvalSampleLimit
 
     log = read_eval_log(foreign.location)
@@ -164,11 +164,13 @@ def test_errors_are_failed_and_limits_are_truncated(foreign, tmp_path):
     by_id["row-0"].error = EvalError(message="connection lost", traceback="", traceback_ansi="")
     by_id["row-4"].limit = EvalSampleLimit(type="token", limit=5)
     by_id["row-4"].output = ModelOutput.from_content("guard", "Well, let me")
+    by_id["row-5"].error = EvalError(message="CancelledError('by a scope')", traceback="", traceback_ansi="")
     write_eval_log(log, str(tmp_path / "cut.eval"))
     done, run = imported([tmp_path / "cut.eval"], tmp_path)
     verdicts = {j.sample.id: j.verdict for j, _ in run.tasks[0].lines()}
     assert (verdicts[ROWS[0].id].outcome, verdicts[ROWS[0].id].raw) == ("failed", "connection lost")
     assert verdicts[ROWS[4].id].outcome == "truncated"
+    assert ROWS[5].id not in verdicts and "called off" in done.unmatched["wildguard"]["row-5"]
     assert done.never_heard == 1 and "provisional" in done.results["configs"]["wildguard"]["marks"]
 
 
