@@ -29,6 +29,7 @@ COMMANDS = {
     "synthesize": "variants of hard samples near the decision boundary, verified by other models",
     "experiment": "the programme of experiments: list, show, run 20..30",
     "report": "tables of finished runs as text or Markdown, or a page with charts and samples",
+    "export": "what other tools run and read: task files for lm_eval",
     "sample-errors": "misjudged samples of a run, drawn for review",
     "review": "a local page to go through samples of a run one by one; what reviewers found",
     "data": "the rows behind a task: show, check, pull; what stands in two sets: leakage",

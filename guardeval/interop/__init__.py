@@ -1,0 +1,1 @@
+"""What speaks other tools' formats: logs of Inspect and lm-eval, out and in; GuardBench's function."""
