@@ -15,8 +15,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
 from guardeval.accounting import cells_of, counts_under
-from guardeval.causal.answer import closes
+from guardeval.causal.answer import up_to_block
 from guardeval.contracts import Case, Completion, Request, Solver, Traits
 from guardeval.data import Outcome, Sample, Target
 from guardeval.errors import ConfigError
@@ -75,8 +76,8 @@ def _who(packed: str) -> tuple[Exported, Solver, PolicySet]:
     policies = load_policies(exported.policies)
     if policies_digest(policies) != exported.policies_sha256:
         raise ConfigError(
-            f"the policies {exported.policies!r} are not those that the task was exported with: export it again, or install the "
-            "guardeval that wrote it"
+            f"the policies {exported.policies!r} are not those that the task was exported with: export it again, or install "
+            "the guardeval that wrote it"
         )
     solver: Solver = Registry().build("solvers", exported.solver, exported.solver_args)
     return exported, solver, policies
@@ -156,7 +157,7 @@ def _read(text: str, document: Mapping[str, Any]) -> tuple[str, str]:
     """The verdict's word and its outcome. lm-eval does not tell which answers were cut off: all count as ended."""
     exported, solver, request = _request(document)
     heard = "" if text == _no_answer() else text
-    ended = _up_to_block(heard, request) if exported.stop_at_block else heard
+    ended = up_to_block(heard, request) if exported.stop_at_block else heard
     verdict = read_answer(solver, request.case, Completion(ended), exported.traits, exported.model)
     return NOTHING if verdict.label is None else verdict.target.word(verdict.label), str(verdict.outcome)
 
@@ -167,16 +168,6 @@ def _no_answer() -> str:
     from lm_eval.models.api_models import LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER
 
     return str(LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER)
-
-
-def _up_to_block(text: str, request: Request) -> str:
-    """The text up to the end of its first complete closing block, where one is asked for under headings."""
-    end = text.find("\n") + 1 if request.steps else 0
-    while end:
-        if closes(text[:end], request):
-            return text[:end]
-        end = text.find("\n", end) + 1
-    return text
 
 
 def strict(responses: Answers, documents: Documents) -> list[Said]:

@@ -28,15 +28,32 @@ from guardeval.task import Task, TaskIndex
 __all__ = ["ExportedTask", "export_tasks", "exported_tasks"]
 
 CODE = "_guardeval.py"
-_SHIM = '''"""What the task files in this folder call. It needs guardeval, installed beside lm-eval: pip install 'guardeval[lm-eval]'."""
+_SHIM = '''"""What the task files in this folder call. It needs guardeval beside lm-eval: pip install 'guardeval[lm-eval]'."""
 
-from guardeval.interop.lm_eval_side import {names}
-
-__all__ = [{quoted}]
+from guardeval.interop.lm_eval_side import (
+    accuracy,
+    coverage,
+    f1,
+    fail_closed,
+    fail_open,
+    load,
+    parsed,
+    precision,
+    process_results,
+    recall,
+    strict,
+)
 '''
-_CALLED = ("accuracy", "coverage", "f1", "fail_closed", "fail_open", "load", "parsed", "precision", "process_results", "recall", "strict")  # fmt: skip
 # answers that make a solver go on where it asks again depending on what it heard
-_ANSWERS = ("", "Decision: {positive}\nPolicies: none", "Decision: {negative}\nPolicies: none", "Yes", "No", "safe", "unsafe\nS1")
+_ANSWERS = (
+    "",
+    "Decision: {positive}\nPolicies: none",
+    "Decision: {negative}\nPolicies: none",
+    "Yes",
+    "No",
+    "safe",
+    "unsafe\nS1",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +105,12 @@ def export_tasks(
     )  # fmt: skip
     folder = Path(out)
     files = {folder / f"{one.name}.yaml": one.text() for one in planned}
-    names, quoted = ", ".join(_CALLED), ", ".join(f'"{name}"' for name in _CALLED)
-    files[folder / CODE] = _SHIM.format(names=names, quoted=quoted)
+    files[folder / CODE] = _SHIM
     for path, text in files.items():
         if not overwrite and path.exists() and path.read_text(encoding="utf-8") != text:
-            raise ConfigError(f"{path} is there already, and is another: --overwrite replaces it, or name another folder with -o")
+            raise ConfigError(
+                f"{path} is there already, and is another: --overwrite replaces it, or name another folder with -o"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
@@ -147,9 +165,13 @@ def _checked(name: str, solver: Solver, task: Task, policies: PolicySet, exporte
     """The one request that the solver makes. Raises :class:`ConfigError` for a solver that an lm-eval task cannot be."""
     able = getattr(solver, "targets", frozenset(Target))
     if task.target not in able:
-        raise ConfigError(f"solver {name} cannot be asked for {task.target} (task {task.name}); it judges {', '.join(sorted(able))}")
+        raise ConfigError(
+            f"solver {name} cannot be asked for {task.target} (task {task.name}); it judges {', '.join(sorted(able))}"
+        )
     if is_combining(solver):
-        raise ConfigError(_refused(name, task, "it puts several models or draws together, and a task file is asked of one model"))
+        raise ConfigError(
+            _refused(name, task, "it puts several models or draws together, and a task file is asked of one model")
+        )
     words = {"positive": task.target.positive, "negative": task.target.negative}
     answers = [answer.format(**words) for answer in _ANSWERS]
     try:
@@ -167,8 +189,8 @@ def _times(requests: Sequence[Request]) -> str:
     if len({request.prompt.digest() for request in requests}) > 1:
         return f"{len(requests)} questions about a sample"
     return (
-        f"the same question {len(requests)} times (lm-eval's `repeats` would ask it so, but its API backends send one seed with "
-        "all of them, so that a server may give the same answer each time)"
+        f"the same question {len(requests)} times (lm-eval's `repeats` would ask it so, but its API backends send one seed "
+        "with all of them, so that a server may give the same answer each time)"
     )
 
 
@@ -266,17 +288,23 @@ def _dumper() -> Any:
 
 
 def _comment(one: ExportedTask) -> str:
-    wanted = "raw prompts: run it without --apply_chat_template" if one.form.raw else "chat prompts: run it with --apply_chat_template"
+    wanted = (
+        "raw prompts: run it without --apply_chat_template"
+        if one.form.raw
+        else "chat prompts: run it with --apply_chat_template"
+    )
     lines = [
         f"{one.name}.yaml - {one.task.name} as guardeval's solver {one.exported.solver} asks it, for lm-evaluation-harness",
         "",
-        f"Written by guardeval {guardeval.__version__}, which has to be installed beside lm-eval: rows, prompts and the reading of",
-        "answers come from it. No rows are in this folder.",
+        f"Written by guardeval {guardeval.__version__}, which has to be installed beside lm-eval: rows, prompts and the",
+        "reading of answers come from it. No rows are in this folder.",
         f"  lm_eval run --include_path {quote('FOLDER')} --tasks {one.name} {one.flags}".rstrip(),
         f"{wanted[0].upper()}{wanted[1:]}.",
     ]  # fmt: skip
     if not one.form.raw and not one.form.system and not one.form.begun:
-        lines.append("A model without a chat template is run without that flag, and then gets the bare text, as from guardeval.")
+        lines.append(
+            "A model without a chat template is run without that flag, and then gets the bare text, as from guardeval."
+        )
     if one.form.begun:
         lines.append("The answer is begun for the model (`gen_prefix`), which servers of chat completions may not continue.")
     if one.form.options:

@@ -16,7 +16,7 @@ from guardeval.errors import ConfigError, GuardevalError
 __all__ = ["all_requests", "only_request", "read_answer"]
 
 
-class _Asked(Exception):  # noqa: N818 - no error: it carries the request out of the solver
+class _Asked(Exception):
     def __init__(self, request: Request) -> None:
         super().__init__()
         self.request = request
@@ -61,7 +61,9 @@ def read_answer(solver: Solver, case: Case, completion: Completion, traits: Trai
     return _driven(solver.solve(case, _Answering(name, traits, completion, 1)))
 
 
-def all_requests(solver: Solver, case: Case, traits: Traits, answers: Sequence[str], name: str = "model") -> list[list[Request]]:
+def all_requests(
+    solver: Solver, case: Case, traits: Traits, answers: Sequence[str], name: str = "model"
+) -> list[list[Request]]:
     """What a solver asks about a case, for each answer that it may get to every question.
 
     Raises the solver's own :class:`GuardevalError` where a model with these traits cannot be asked at all.
@@ -87,5 +89,3 @@ def _driven(solving: Coroutine[Any, Any, Verdict]) -> Verdict:
         return found
     solving.close()
     raise ConfigError("the solver waits for something else than its one answer")
-
-

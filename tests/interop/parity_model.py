@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def _set(model: Any, tokenizer: Any, known: Mapping[str, str], pieces: list[str]
         for m, chain in enumerate(answers):
             head[ids[chain[0]], mean + s] += 1.0
             head[ids[chain[0]], mean + len(known) + m] += 1.0
-            for text, after in zip(chain, chain[1:], strict=False):
+            for text, after in pairwise(chain):
                 head[ids[after], piece + pieces.index(text)] = 1e3
             last = chain[-1]
             head[ids[last] if last == _AGAIN else 1, piece + pieces.index(last)] = 1e3
