@@ -73,8 +73,10 @@ def _plugins(kind: str) -> list[str]:
 def _tasks(include_path: list[str]) -> list[str]:
     from guardeval.task import TaskIndex
 
-    entries = sorted(TaskIndex(include_path).entries().values(), key=lambda e: (e.kind != "task", e.kind, e.name))
-    return aligned([(entry.name, entry.kind, entry.title) for entry in entries])
+    index = TaskIndex(include_path)
+    entries = sorted(index.entries().values(), key=lambda e: (e.kind != "task", e.kind, e.name))
+    sourced = [(name, "task", title) for name, title in index.sourced().items()]
+    return aligned([*((entry.name, entry.kind, entry.title) for entry in entries), *sourced])
 
 
 def _policies() -> list[str]:

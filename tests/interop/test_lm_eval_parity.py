@@ -21,7 +21,6 @@ from parity_model import SOLVERS, made, rows  # noqa: E402
 import guardeval  # noqa: E402
 from guardeval.data import Judged  # noqa: E402
 from guardeval.interop.lm_eval_tasks import export_tasks, exported_tasks  # noqa: E402
-from guardeval.runs import open_run  # noqa: E402
 
 TASK = """
 task: mine
@@ -73,7 +72,11 @@ def ours(place) -> Callable[[str, str], Ours]:
 
     def run(solver: str, backend: str = "hf") -> Ours:
         if (solver, backend) not in known:
-            args = {} if backend == "hf" else {"pretrained": str(place.model), "device": "cpu", "dtype": "float32", "batch_size": 8}
+            args = (
+                {}
+                if backend == "hf"
+                else {"pretrained": str(place.model), "device": "cpu", "dtype": "float32", "batch_size": 8}
+            )
             name = f"hf/{place.model}" if backend == "hf" else backend
             done = guardeval.run(
                 task="mine", include_path=[str(place.tasks)], solver=solver, solver_args=TOKENS,
