@@ -8,7 +8,7 @@ import dataclasses
 import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
@@ -24,7 +24,7 @@ from guardeval.judged import OUTCOMES, Judgements
 from guardeval.lost_votes import LostVotes
 from guardeval.models import ModelSpec, build_model, find_model
 from guardeval.panel import is_combining
-from guardeval.party import Party, Seat
+from guardeval.party import Party, Seat, labelled
 from guardeval.policies import PolicySet, load_policies
 from guardeval.registry import Registry
 from guardeval.results import assemble_head, assemble_results, assemble_run_record, group_specs
@@ -180,7 +180,9 @@ def _alone(seat: Seat, name: str, solver: Solver) -> Party:
     """One model with its own solver, or the one for all; of a solver that chooses, what it chose."""
     own_name, own = (seat.spec.solver or name, seat.solver or solver)
     if isinstance(own, ChoosingSolver):
-        own_name, own = own.for_model(seat.spec.name)
+        chosen, own = own.for_model(seat.spec.name)
+        said = f"{seat.spec.name}: asked by {labelled(chosen, own)}, which {own_name} chose by its name"
+        own_name, seat = chosen, replace(seat, remarks=(*seat.remarks, said))
     return Party((seat,), own_name, own)
 
 

@@ -106,7 +106,16 @@ def registered_prompts(
     missing: list[NotChecked] = []
     skipped, asking = frozenset(but), True
     names = [n for n, e in index.entries().items() if e.kind == "task" and n not in skipped]
-    for task in filter(lambda t: training or not t.training, map(index.load, names)):
+    for name in names:
+        try:
+            task = index.load(name)
+        except GuardevalError as e:
+            if index.entries()[name].package is None:  # a file that the user named
+                raise
+            missing.append(NotChecked(name, _short(e, name)))
+            continue
+        if task.training and not training:
+            continue
         if not wanted:
             missing.append(NotChecked(task.name, "left out by --only_against"))
             continue
@@ -194,6 +203,5 @@ def _reader(path: Path, columns: frozenset[str], index: TaskIndex) -> Callable[[
 
 
 def _shapes(index: TaskIndex) -> list[Shape]:
-    tasks = [index.load(name) for name, entry in index.entries().items() if entry.kind == "task"]
-    own = [s for task in tasks for s in task.shapes if s.refused is None]
+    own = [s for task in index.loadable() for s in task.shapes if s.refused is None]
     return [*generic_shapes(Target.PROMPT), *own]

@@ -6,7 +6,6 @@ A registry is an object: tests make their own. The same line registers a built-i
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import json
 import types
@@ -20,6 +19,7 @@ from typing import Any
 
 from guardeval.contracts import Solver
 from guardeval.errors import ConfigError, PluginError, did_you_mean
+from guardeval.plugin_import import import_plugin
 
 __all__ = ["KINDS", "Registry", "build", "changed_options", "configuration", "owner", "parse_options", "solver_field"]
 
@@ -27,44 +27,87 @@ KINDS = ("tasks", "solvers", "scorers", "models", "trainers", "optimizers")
 
 
 class Registry:
-    """What is installed, by kind and name. ``entry_points`` defaults to those of the running environment."""
+    """What is installed, by kind and name. ``entry_points`` defaults to those of the running environment.
+
+    What is wrong with one plugin hides no other: a name that two distributions claim can be listed and not be loaded.
+    """
 
     def __init__(self, entry_points: Iterable[EntryPoint] | None = None) -> None:
         self._given = None if entry_points is None else list(entry_points)
-        self._by_kind: dict[str, dict[str, EntryPoint]] = {}
+        self._by_kind: dict[str, dict[str, tuple[EntryPoint, ...]]] = {}
+        self._unreadable: dict[str, str] = {}  # distribution → what is wrong with its list of entry points
 
     def entries(self, kind: str) -> dict[str, EntryPoint]:
-        """Name → entry point, sorted by name. Raises :class:`PluginError` for a name registered twice."""
+        """Name → entry point, sorted by name; of a name that is claimed twice the first: see :meth:`clashes`."""
+        return {name: claims[0] for name, claims in self._claims(kind).items()}
+
+    def all_entries(self, kind: str) -> list[EntryPoint]:
+        """Every entry point, those of one name one after the other."""
+        return [entry for claims in self._claims(kind).values() for entry in claims]
+
+    def clashes(self, kind: str) -> dict[str, str]:
+        """Name → who claims it, for each that is registered for different objects; a sentence each."""
+        return {
+            name: f"{kind[:-1]} {name!r} is registered twice, by {' and '.join(map(owner, claims))}: uninstall one"
+            for name, claims in self._claims(kind).items()
+            if len(claims) > 1
+        }
+
+    def unreadable(self) -> list[str]:
+        """Distributions whose entry points cannot be read, a sentence each."""
+        for kind in KINDS:
+            self._claims(kind)
+        return list(self._unreadable.values())
+
+    def _claims(self, kind: str) -> dict[str, tuple[EntryPoint, ...]]:
         if kind not in self._by_kind:
             self._by_kind[kind] = self._collect(kind)
         return self._by_kind[kind]
 
-    def _collect(self, kind: str) -> dict[str, EntryPoint]:
+    def _collect(self, kind: str) -> dict[str, tuple[EntryPoint, ...]]:
         group = f"guardeval.{kind}"
-        if self._given is None:
-            from importlib.metadata import entry_points
-
-            found: Iterable[EntryPoint] = entry_points(group=group)
-        else:
-            found = (e for e in self._given if e.group == group)
-        out: dict[str, EntryPoint] = {}
-        for entry in sorted(found, key=lambda e: e.name):
-            other = out.get(entry.name)
-            if other is not None and other.value != entry.value:
-                raise PluginError(
-                    f"{kind[:-1]} {entry.name!r} is registered twice, by {owner(other)} and {owner(entry)}: uninstall one"
-                )
-            out[entry.name] = entry
+        found = self._installed(group) if self._given is None else [e for e in self._given if e.group == group]
+        out: dict[str, tuple[EntryPoint, ...]] = {}
+        for entry in sorted(found, key=lambda e: (e.name, not e.value.startswith("guardeval."), e.value)):
+            known = out.get(entry.name, ())
+            if all(other.value != entry.value for other in known):
+                out[entry.name] = (*known, entry)
         return out
 
+    def _installed(self, group: str) -> list[EntryPoint]:
+        from importlib.metadata import distributions, entry_points
+
+        try:
+            return list(entry_points(group=group))
+        except Exception:  # noqa: BLE001 - one damaged entry_points.txt: read them one by one, and say whose it is
+            out: list[EntryPoint] = []
+            seen: set[str] = set()
+            for dist in distributions():
+                if dist.name in seen:
+                    continue  # hidden by one that stands before it on the path
+                seen.add(dist.name)
+                try:
+                    out += [e for e in dist.entry_points if e.group == group]
+                except Exception as e:  # noqa: BLE001 - whatever a damaged file makes of the reader
+                    said = f"{dist.name} {dist.version}: its entry points cannot be read ({type(e).__name__}: {e})"
+                    self._unreadable[str(dist.name)] = f"{said}; reinstall or uninstall it"
+            return out
+
     def load(self, kind: str, name: str) -> Any:
-        """The class behind a name or ``package.module:Class``; for tasks a package, and for models one that holds a folder."""
+        """The class behind a name or ``package.module:Class``; for tasks a package, and for models one that holds a folder.
+
+        Raises :class:`PluginError` for a name that is unknown or claimed twice, and for a plugin that does not import or
+        was written for a newer contract.
+        """
         if ":" in name and "/" not in name:
-            return _import(kind, name, f"{kind[:-1]} {name!r}")
+            return import_plugin(kind, name, f"{kind[:-1]} {name!r}")
+        clash = self.clashes(kind).get(name)
+        if clash is not None:
+            raise PluginError(clash)
         entry = self.entries(kind).get(name)
         if entry is None:
             raise PluginError(f"unknown {kind[:-1]} {name!r}{did_you_mean(name, self.entries(kind))}")
-        return _import(kind, entry.value, f"{kind[:-1]} {name!r} of {owner(entry)}")
+        return import_plugin(kind, entry.value, f"{kind[:-1]} {name!r} of {owner(entry)}")
 
     def build(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """An instance of the plugin, its constructor fed with ``options`` (text values are read by annotation)."""
@@ -73,7 +116,8 @@ class Registry:
     def name_of(self, kind: str, cls: type) -> str:
         """The name that a class is registered under, else ``package.module:Class``, which means the same."""
         value = f"{cls.__module__}:{cls.__qualname__}"
-        return next((name for name, entry in self.entries(kind).items() if entry.value == value), value)
+        claims = self._claims(kind).items()
+        return next((name for name, (entry, *others) in claims if entry.value == value and not others), value)
 
 
 def solver_field(name: str) -> Any:
@@ -89,21 +133,6 @@ def owner(entry: EntryPoint) -> str:
     """Who registered it: the distribution, its version, and the object."""
     dist = entry.dist
     return f"{dist.name} {dist.version} ({entry.value})" if dist is not None else entry.value
-
-
-def _import(kind: str, value: str, what: str) -> Any:
-    module, _, attribute = value.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in filter(None, attribute.split(".")):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as e:  # whatever a plugin raises while it is imported is the plugin's fault: name it
-        raise PluginError(f"{what} does not import: {type(e).__name__}: {e} (looked for {value})") from e
-    if kind == "models" and isinstance(found, types.ModuleType) and not attribute:
-        return found  # a package that holds a model folder
-    if kind != "tasks" and not inspect.isclass(found):
-        raise PluginError(f"{what} is {type(found).__name__}, not a class ({value})")
-    return found
 
 
 def build(cls: Callable[..., Any], options: Mapping[str, Any], what: str, registry: Registry | None = None) -> Any:

@@ -140,7 +140,10 @@ class SampleLog:
     def add(self, judged: Judged, exchanges: Sequence[Exchange], cluster: int | None = None) -> None:
         """``cluster``: of a sample whose text is not at hand; else that of its prompt."""
         cluster = cluster_of(judged.sample.prompt) if cluster is None else cluster
-        line = self._lines.line(judged, exchanges, cluster)
+        self.add_line(judged, self._lines.line(judged, exchanges, cluster), cluster)
+
+    def add_line(self, judged: Judged, line: bytes, cluster: int) -> None:
+        """A sample whose line is written already: of another run, word for word."""
         self._file.write(line)
         self._ordered = self._ordered and (not self._index or self._index[-1] < judged.sample.index)
         self._index.append(judged.sample.index)

@@ -17,7 +17,7 @@ from guardeval.contracts import Exchange, Finish, Frame, Prompt, Sampling
 from guardeval.data import Judged, Outcome, Sample, Step, Target, Usage, Verdict, Vote, Voters
 from guardeval.errors import DataError
 
-__all__ = ["LineWriter", "judged_from_line"]
+__all__ = ["LineWriter", "doc_hash", "judged_from_line"]
 
 _INVALID = "[invalid]"  # lm-eval's word for an answer its filters could not read
 _LOGGED = ["accuracy"]
@@ -38,6 +38,11 @@ def _doc_bytes(doc: Mapping[str, Any]) -> bytes:
         return orjson.dumps(doc, default=_other, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     except TypeError:  # integers beyond 64 bits
         return json.dumps(doc, indent=2, default=_other, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def doc_hash(doc: Mapping[str, Any]) -> str:
+    """lm-eval's hash of a row."""
+    return _sha(_doc_bytes(doc))
 
 
 def _logged_prompt(prompt: Prompt) -> tuple[orjson.Fragment | str, str]:
@@ -84,7 +89,7 @@ class LineWriter:
             "filtered_resps": [_INVALID if verdict.label is None else self._words[verdict.label]],
             "filter": "verdict",
             "metrics": _LOGGED,
-            "doc_hash": _sha(_doc_bytes(doc)),
+            "doc_hash": doc_hash(doc),
             "prompt_hash": prompt_hash,
             "target_hash": "" if gold is None else self._hash_of[gold],
             "accuracy": None if gold is None else float(verdict.label is gold),

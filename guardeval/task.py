@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from guardeval.errors import ConfigError, did_you_mean
+from guardeval.errors import ConfigError, GuardevalError, did_you_mean
 from guardeval.registry import Registry
-from guardeval.task_entries import TaskEntry, locate_package, scan, scan_file
+from guardeval.task_entries import Scan, TaskEntry, locate_package, scan, scan_file
 from guardeval.task_file import Group, Task, read_group, read_task
 from guardeval.task_rows import Rows
 from guardeval.yaml_files import FunctionRef, load_yaml
@@ -58,17 +58,31 @@ class TaskIndex:
         self._tasks: dict[Path, Task] = {}
 
     def entries(self) -> dict[str, TaskEntry]:
-        """Name → entry. Raises :class:`ConfigError` for a clash of names or a file that is none; nothing is skipped."""
+        """Name → entry. Raises :class:`ConfigError` for a clash of names, or a file that is none, in ``include_path``."""
         return self._entries
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong in installed packages, a sentence each; it keeps nobody from the other tasks."""
+        return self._scan.problems
+
+    @property
+    def unusable(self) -> Mapping[str, str]:
+        """Name → why, for each that two installed packages claim, and those of a package that wants a newer guardeval."""
+        return self._scan.unusable
+
     @cached_property
-    def _entries(self) -> dict[str, TaskEntry]:
+    def _scan(self) -> Scan:
         return scan(self.include_path, self.registry)
 
     def sourced(self) -> dict[str, str]:
         """Tasks of other tools that can be named, ``SOURCE/NAME`` → title. What they are over is read when they are loaded."""
         sources = {name: self.registry.build("task_sources", name) for name in self.registry.entries("task_sources")}
         return {f"{source}/{name}": title for source, made in sources.items() for name, title in made.names().items()}
+
+    @property
+    def _entries(self) -> dict[str, TaskEntry]:
+        return self._scan.entries
 
     def load(self, name: str) -> Task:
         """One task by its name, or by the path of its YAML file. Raises :class:`ConfigError`."""
@@ -79,6 +93,16 @@ class TaskIndex:
         if entry.path not in self._tasks:
             self._tasks[entry.path] = read_task(load_yaml(entry.path), entry, self._resolve)
         return self._tasks[entry.path]
+
+    def loadable(self) -> Iterator[Task]:
+        """Every task, but those of installed packages that cannot be read. Raises for one in ``include_path`` that cannot."""
+        for name, entry in self._entries.items():
+            if entry.kind == "task":
+                try:
+                    yield self.load(name)
+                except GuardevalError:
+                    if entry.package is None:
+                        raise
 
     def load_group(self, name: str) -> Group:
         """One group, its nested groups and tags spelt out as tasks."""
@@ -116,10 +140,19 @@ class TaskIndex:
             _check_target(group, tasks)
         return Selection(tuple(tasks.values()), tuple(groups.values()))
 
+    def file_problems(self, name: str) -> list[str]:
+        """Everything that is wrong with the file of a task or group, not only the first; empty where no file has the name."""
+        from guardeval.task_problems import file_problems
+
+        entry = self._entries.get(name) or next((e for e in self._entries.values() if e.path == Path(name)), None)
+        return [] if entry is None or name in self._scan.unusable else file_problems(entry, self._resolve)
+
     # ---- names ----
 
     def _entry(self, name: str) -> TaskEntry:
         entry = self._entries.get(name)
+        if name in self._scan.unusable:
+            raise ConfigError(self._scan.unusable[name])
         if entry is None and name.endswith((".yaml", ".yml")) and Path(name).is_file():
             entry = scan_file(Path(name), str(Path(name).parent))
             if entry is not None:
@@ -132,6 +165,11 @@ class TaskIndex:
             entry = self._from_source(name)
         if entry is None:
             raise ConfigError(f"unknown task {name!r}{did_you_mean(name, [*self._entries, *self.sourced()])}")
+            broken = len(self._scan.problems)
+            hint = (
+                f"; {broken} installed task files or packages cannot be used: `guardeval validate` says why" if broken else ""
+            )
+            raise ConfigError(f"unknown task {name!r}{did_you_mean(name, self._entries)}{hint}")
         return entry
 
     def _from_source(self, name: str) -> TaskEntry | None:
@@ -173,7 +211,7 @@ class TaskIndex:
     # ---- code that task files name ----
 
     def _resolve(self, ref: FunctionRef) -> Callable[..., Any]:
-        packages = [e.value.partition(":")[0] for e in self.registry.entries("tasks").values()]
+        packages = [e.value.partition(":")[0] for e in self.registry.all_entries("tasks")]
         folders = [Path(f) for p in packages for f in locate_package(p)]
         named = [p if p.is_dir() else p.parent for p in self.include_path]
         return ref.resolve([*folders, *named], packages)

@@ -2,62 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from guardeval.errors import GuardevalError
+from guardeval.errors import GuardevalError, did_you_mean
 from guardeval.model_folder import exposure_of
 from guardeval.models import packaged_folder, read_model_folder
+from guardeval.plugin_check import METHODS, problems_of
 from guardeval.registry import KINDS, Registry, owner
-from guardeval.task import TaskIndex
+from guardeval.task import Task, TaskIndex
+from guardeval.task_problems import placed
 
-__all__ = ["Checked", "validate_plugins", "validate_tasks"]
-
-# kind → the methods of which a plugin has at least one
-_METHODS = {
-    "solvers": ("solve",),
-    "scorers": ("score",),
-    "models": ("generate", "generate_batch"),
-    "trainers": ("train",),
-    "optimizers": ("optimize",),
-}
+__all__ = ["Checked", "Named", "named_plugins", "validate_folder", "validate_named", "validate_plugins", "validate_tasks"]
 
 
 @dataclass(slots=True)
 class Checked:
-    """How many were looked at, and what was found."""
+    """How many were looked at, what was found, and what is worth knowing."""
 
     checked: int = 0
     found: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def joined(self, other: Checked) -> Checked:
+        return Checked(self.checked + other.checked, [*self.found, *other.found], [*self.notes, *other.notes])
 
 
-def validate_tasks(include_path: Sequence[str] = (), spec: str | None = None, data: str = "sample") -> Checked:
-    """Load the named tasks (None: all) and read every row of ``data``."""
+# ---- tasks ----
+
+
+def validate_tasks(include_path: Sequence[str] = (), spec: str | None = None, data: str | None = None) -> Checked:
+    """Load the named tasks (None: all) and read every row of ``data``; None: the rows that are here, own or sample."""
     out = Checked()
     index = TaskIndex(include_path)
     try:
         entries = index.entries()
-    except GuardevalError as e:  # two files of one name, a package that is gone: no task can be named until it is cured
-        return Checked(1, [str(e)])
+    except GuardevalError as e:  # two files of one name in a folder that was named: no task can be, until it is cured
+        return Checked(1, [placed(e)])
     names = [e.name for e in entries.values() if e.kind != "tag"] if spec is None else spec.split(",")
+    if spec is None:
+        out.found += index.problems
+        out.checked += len(index.unusable)
+        names = [n for n in names if n not in index.unusable]
     for name in names:
-        try:
-            tasks = index.select(name).tasks
-        except GuardevalError as e:
-            out.checked += 1
-            out.found.append(str(e))
-            continue
-        if spec is None and name not in {t.name for t in tasks}:
-            continue  # a group that selects well: its tasks come by themselves
-        for task in tasks:
-            out.checked += 1
-            try:
-                problems = task.check(data).problems
-            except GuardevalError as e:
-                problems = (str(e),)
-            out.found.extend(f"task {task.name}: {p}" for p in problems)
+        _check_task(out, index, name, spec is None, data)
     return out
+
+
+def validate_folder(folder: str, include_path: Sequence[str] = (), data: str | None = None) -> Checked:
+    """Every task and group of a folder."""
+    try:
+        entries = TaskIndex([folder], Registry([])).entries().values()
+    except GuardevalError as e:
+        return Checked(1, [placed(e)])
+    names = [e.name for e in entries if e.kind != "tag"]
+    if not names:
+        return Checked(0, [f"{folder}: holds no task: no .yaml file with a line `task: NAME`"])
+    return validate_tasks([*include_path, folder], ",".join(names), data)
+
+
+def _check_task(out: Checked, index: TaskIndex, name: str, among_all: bool, data: str | None) -> None:
+    try:
+        tasks = index.select(name).tasks
+    except GuardevalError as e:
+        out.checked += 1
+        out.found += index.file_problems(name) or [placed(e)]
+        return
+    if among_all and name not in {t.name for t in tasks}:
+        return  # a group that selects well: its tasks come by themselves
+    for task in tasks:
+        out.checked += 1
+        source = data or _here(task)
+        if source is None:
+            out.notes.append(f"task {task.name}: its rows are on the hub and were not read; --data hub, or a path, reads them")
+            continue
+        try:
+            problems = task.check(source).problems
+        except GuardevalError as e:
+            problems = (str(e),)
+        out.found.extend(f"task {task.name}: {p}" for p in problems)
+
+
+def _here(task: Task) -> str | None:
+    """``--data`` for the rows that need no network: the task's own files, else its sample."""
+    return "hub" if task.data_files else "sample" if task.sample is not None else None
+
+
+# ---- plugins ----
+
+
+def validate_plugins(registry: Registry | None = None, make: bool = True) -> Checked:
+    """Import every registered plugin and compare it with its contract. A broken one does not hide the others.
+
+    ``make``: also make those whose options all have defaults, and ask models for their identity, for which one may open a
+    connection.
+    """
+    registry = registry or Registry()
+    out = Checked(found=registry.unreadable())
+    for kind in KINDS:
+        clashes = registry.clashes(kind)
+        out.found += clashes.values()
+        for name in registry.entries(kind):
+            out.checked += 1
+            if name not in clashes:
+                out.found += _plugin_problems(registry, kind, name, make)
+    return out
+
+
+def _plugin_problems(registry: Registry, kind: str, name: str, make: bool = True) -> list[str]:
+    try:
+        plugin = registry.load(kind, name)
+    except GuardevalError as e:
+        return [str(e)]
+    if kind == "tasks":
+        return []
+    if isinstance(plugin, ModuleType):
+        return _packaged(plugin)
+    entry = registry.entries(kind).get(name)
+    whose = f" of {owner(entry)}" if entry is not None else ""
+    return [f"{kind[:-1]} {name!r}{whose} {said}" for said in problems_of(kind, plugin, make)]
 
 
 def _packaged(module: ModuleType) -> list[str]:
@@ -71,27 +138,103 @@ def _packaged(module: ModuleType) -> list[str]:
     return []
 
 
-def validate_plugins(registry: Registry | None = None) -> Checked:
-    """Import every registered plugin and look for its contract's method. A broken one does not hide the others."""
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A plugin that a user named: its kind and name, or ``package.module:Class``."""
+
+    kind: str
+    name: str
+
+
+def named_plugins(given: str, registry: Registry) -> list[Named]:
+    """Plugins of that name, of any kind; of that distribution; or the class behind ``package.module:Class``.
+
+    Raises :class:`~guardeval.errors.PluginError` for a class that does not import.
+    """
+    if ":" in given:
+        cls = registry.load("solvers", given)  # any kind: a class path is only imported
+        return [Named(kind, given) for kind, methods in METHODS.items() if any(hasattr(cls, m.name) for m in methods)]
+    kind, slash, name = given.partition("/")
+    if slash and kind + "s" in KINDS:
+        return [Named(kind + "s", name)] if name in registry.entries(kind + "s") else []
+    found = [
+        Named(kind, entry.name)
+        for kind in KINDS
+        for entry in registry.all_entries(kind)
+        if entry.name == given or (entry.dist is not None and _normal(entry.dist.name) == _normal(given))
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _normal(name: str) -> str:
+    """The name of a distribution as package indexes compare them."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def validate_named(names: Iterable[str], registry: Registry | None = None) -> Checked:
+    """The plugins that ``names`` stand for, each also imported and made in a process of its own to see what that touches."""
     registry = registry or Registry()
     out = Checked()
-    for kind in KINDS:
+    for given in names:
         try:
-            entries = registry.entries(kind)
+            found = named_plugins(given, registry)
         except GuardevalError as e:
+            out.checked += 1
             out.found.append(str(e))
             continue
-        for name in entries:
+        if not found:
+            out.found.append(f"no plugin or distribution {given!r} is installed{did_you_mean(given, _known(registry))}")
+        for one in found:
             out.checked += 1
-            try:
-                plugin = registry.load(kind, name)
-            except GuardevalError as e:
-                out.found.append(str(e))
-                continue
-            if kind == "models" and isinstance(plugin, ModuleType):
-                out.found += _packaged(plugin)
-                continue
-            wanted = _METHODS.get(kind, ())
-            if wanted and not any(callable(getattr(plugin, m, None)) for m in wanted):
-                out.found.append(f"{kind[:-1]} {name!r} of {owner(entries[name])} has no {' or '.join(wanted)}")
+            out.found += _of_one(registry, one)
     return out
+
+
+def _known(registry: Registry) -> set[str]:
+    entries = [e for kind in KINDS for e in registry.all_entries(kind)]
+    return {e.name for e in entries} | {e.dist.name for e in entries if e.dist is not None}
+
+
+def _of_one(registry: Registry, one: Named) -> list[str]:
+    found = _plugin_problems(registry, one.kind, one.name)
+    if found:
+        return found
+    plugin = registry.load(one.kind, one.name)
+    if one.kind == "tasks":
+        return _of_task_package(plugin)
+    return found if isinstance(plugin, ModuleType) else [f"{one.kind[:-1]} {one.name!r} {said}" for said in _touched(plugin)]
+
+
+def _of_task_package(package: ModuleType) -> list[str]:
+    """What is wrong with the tasks of a package, and with their rows that are here."""
+    index = TaskIndex()
+    folders = [Path(p).resolve() for p in package.__path__]
+    own = [e for e in index.entries().values() if e.path and any(e.path.resolve().is_relative_to(f) for f in folders)]
+    out = Checked(found=[p for p in index.problems if any(str(f) in p for f in folders)])
+    for entry in own:
+        if entry.name not in index.unusable:
+            _check_task(out, index, entry.name, False, None)
+    if not own and not out.found:
+        out.found.append(f"the package {package.__name__} holds no task: no .yaml with a line `task: NAME` in {folders[0]}")
+    return out.found
+
+
+def _touched(cls: type[Any]) -> Iterator[str]:
+    """What importing and making a class did too early, seen in a new process; nothing where only its user can make it."""
+    import inspect
+
+    from guardeval.plugin_check import place_of
+    from guardeval.registry import build, configuration
+    from guardeval.testing.clean_room import look
+
+    if any(p.default is p.empty for p in inspect.signature(cls).parameters.values()):
+        return
+    facts, where = look(cls, configuration(build(cls, {}, cls.__name__))), place_of(cls)
+    if facts.error:
+        yield f"cannot be imported and made in a process of its own: {facts.error.splitlines()[-1]}{where}"
+    for said, did in (("importing it touches", facts.on_import), ("its constructor touches", facts.on_making)):
+        if did:
+            yield f"does work too early: {said} {', '.join(did)}; do it where it is used{where}"
+    if facts.heavy:
+        yield f"imports {', '.join(facts.heavy)} with its module: import heavy packages in the functions that use them{where}"
+    yield from (f"leaves a trace: {said}{where}" for said in facts.changed)

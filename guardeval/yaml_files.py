@@ -16,10 +16,22 @@ import yaml
 
 from guardeval.errors import ConfigError, PluginError, did_you_mean
 
-__all__ = ["FunctionRef", "Spec", "YamlFile", "load_yaml"]
+__all__ = ["FunctionRef", "Spec", "SpecError", "YamlFile", "load_yaml"]
 
 Keys = tuple[str | int, ...]
 _NOT_INHERITED = ("task_list",)  # lm-eval: it defines tasks of the included file only
+
+
+class SpecError(ConfigError):
+    """What is wrong with one key of a YAML file; ``keys`` lead to it, ``column`` is where it stands in its line, from 1."""
+
+    def __init__(self, message: str, keys: Keys = (), column: int | None = None) -> None:
+        super().__init__(message, keys, column)
+        self.keys = keys
+        self.column = column
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +99,16 @@ class YamlFile:
     path: Path
     values: dict[str, Any]
     lines: Mapping[Keys, str] = field(default_factory=dict)
+    columns: Mapping[Keys, int] = field(default_factory=dict)
 
     def where(self, *keys: str | int) -> str:
         """``file:line`` of the nearest thing known on the way to ``keys``."""
-        for end in range(len(keys), 0, -1):
-            if keys[:end] in self.lines:
-                return self.lines[keys[:end]]
-        return str(self.path)
+        known = self.known(keys)
+        return self.lines[known] if known else str(self.path)
+
+    def known(self, keys: Keys) -> Keys:
+        """The longest beginning of ``keys`` that stands in the file."""
+        return next((keys[:end] for end in range(len(keys), 0, -1) if keys[:end] in self.lines), ())
 
     def spec(self, *keys: str | int) -> Spec:
         """The map at ``keys`` (empty where there is none), to read with good errors."""
@@ -103,7 +118,8 @@ class YamlFile:
         if value is None:
             value = {}
         if not isinstance(value, dict):
-            raise ConfigError(f"{self.where(*keys)}: `{'.'.join(map(str, keys))}` is {_kind(value)}; a map is wanted")
+            said = f"{self.where(*keys)}: `{'.'.join(map(str, keys))}` is {_kind(value)}; a map is wanted"
+            raise SpecError(said, keys, self.columns.get(self.known(keys)))
         return Spec(self, keys, value)
 
 
@@ -122,7 +138,8 @@ class Spec:
         return bool(self.values)
 
     def error(self, message: str, *keys: str | int) -> ConfigError:
-        return ConfigError(f"{self.file.where(*self.keys, *keys)}: {message}")
+        at = (*self.keys, *keys)
+        return SpecError(f"{self.file.where(*at)}: {message}", at, self.file.columns.get(self.file.known(at)))
 
     def only(self, known: Iterable[str]) -> Spec:
         """This map, after a check that it has no other keys than ``known``."""
@@ -196,6 +213,7 @@ def _load(path: Path, above: tuple[Path, ...], shown: str | None = None) -> Yaml
     includes = [] if include is None else include if isinstance(include, list) else [include]
     merged: dict[str, Any] = {}
     merged_lines: dict[Keys, str] = {}
+    merged_columns: dict[Keys, int] = {}
     for name in includes:
         if not isinstance(name, str):
             raise ConfigError(f"{own.where('include')}: include {name!r}: a file name is wanted")
@@ -207,8 +225,9 @@ def _load(path: Path, above: tuple[Path, ...], shown: str | None = None) -> Yaml
             included.values.pop(key, None)
         _merge(merged, included.values)
         merged_lines |= included.lines
+        merged_columns |= included.columns
     _merge(merged, values)
-    return YamlFile(path, merged, {**merged_lines, **lines})
+    return YamlFile(path, merged, {**merged_lines, **lines}, {**merged_columns, **own.columns})
 
 
 def _merge(into: dict[str, Any], over: Mapping[str, Any], depth: tuple[str, ...] = ()) -> None:
@@ -237,11 +256,12 @@ def _parse(path: Path, shown: str) -> YamlFile:
 
     Loader.add_constructor("!function", function)
     lines: dict[Keys, str] = {}
+    columns: dict[Keys, int] = {}
     try:
         loader = Loader(raw)
         try:
             node = loader.get_single_node()
-            _note_lines(node, (), lines, shown, set())
+            _note_places(node, (), (lines, columns), shown, set())
             values = {} if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
@@ -251,11 +271,14 @@ def _parse(path: Path, shown: str) -> YamlFile:
         raise ConfigError(f"{shown}: nested too deeply") from e
     if not isinstance(values, dict):
         raise ConfigError(f"{shown}: holds {_kind(values)}; a map of keys is wanted")
-    return YamlFile(path, values, lines)
+    return YamlFile(path, values, lines, columns)
 
 
-def _note_lines(node: Any, keys: Keys, lines: dict[Keys, str], shown: str, done: set[int]) -> None:
-    """File and line of every key; a key that stands twice in one map is an error, where YAML would take the last."""
+_Places = tuple[dict[Keys, str], dict[Keys, int]]  # of keys: file and line, column
+
+
+def _note_places(node: Any, keys: Keys, places: _Places, shown: str, done: set[int]) -> None:
+    """Where every key stands; a key that stands twice in one map is an error, where YAML would take the last."""
     if id(node) in done:  # an alias: walking it again would let a few lines of a stranger's file take for ever
         return
     done.add(id(node))
@@ -263,16 +286,23 @@ def _note_lines(node: Any, keys: Keys, lines: dict[Keys, str], shown: str, done:
         seen = set()
         for key_node, value_node in node.value:
             key = key_node.value
-            line = f"{shown}:{key_node.start_mark.line + 1}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"{shown}:{key_node.start_mark.line + 1}: a key is {_kind(key)}; a text is wanted")
+            _note(key_node, (*keys, key), places, shown)
             if key in seen and key != "<<":
-                raise ConfigError(f"{line}: the key {key!r} stands here twice")
+                line, column = places[0][(*keys, key)], places[1][(*keys, key)]
+                raise SpecError(f"{line}: the key {key!r} stands here twice", (*keys, key), column)
             seen.add(key)
-            lines[(*keys, key)] = line
-            _note_lines(value_node, (*keys, key), lines, shown, done)
+            _note_places(value_node, (*keys, key), places, shown, done)
     elif isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
-            lines[(*keys, i)] = f"{shown}:{item.start_mark.line + 1}"
-            _note_lines(item, (*keys, i), lines, shown, done)
+            _note(item, (*keys, i), places, shown)
+            _note_places(item, (*keys, i), places, shown, done)
+
+
+def _note(node: Any, keys: Keys, places: _Places, shown: str) -> None:
+    places[0][keys] = f"{shown}:{node.start_mark.line + 1}"
+    places[1][keys] = node.start_mark.column + 1
 
 
 def _place(shown: str, error: yaml.YAMLError) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from guardeval.contracts import Completion, Request, Traits
+from guardeval.contracts import Completion, Judgement, Request, Traits
 from guardeval.data import Target
 
 __all__ = ["Dummy"]
 
-_DEFAULT = {target: Completion(f"Decision: {target.negative}\nPolicies: none") for target in Target}
+_CERTAIN = Judgement(0.0, label=False)
+_DEFAULT = {target: Completion(f"Decision: {target.negative}\nPolicies: none", judgement=_CERTAIN) for target in Target}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from guardeval.causal.source import Source, base_of_adapter, digest, find, find_adapter, holds_adapter
-from guardeval.contracts import Completion, Request, Traits
+from guardeval.contracts import Completion, Prompt, Request, Traits
 from guardeval.errors import ModelUnusable, needs_extra
 from guardeval.model_folder import notices_of
 
@@ -93,6 +93,10 @@ class HF:
     async def close(self) -> None:
         """Give the memory back; a later batch would load the model again."""
         self.__dict__.pop("_engine", None)
+
+    async def render(self, prompt: Prompt) -> str:
+        """The text that the model reads for a prompt, as its tokens spell it."""
+        return await asyncio.to_thread(lambda: self._engine.render(prompt))
 
     def generate_batch(self, requests: Sequence[Request]) -> Sequence[Completion]:
         """Answers in the order asked.

@@ -24,7 +24,7 @@ import orjson
 
 from guardeval.api_errors import error_of, read_refusal
 from guardeval.chat_api import parse_json, read_answer, sendable, sendable_messages
-from guardeval.contracts import Completion, Request, Traits
+from guardeval.contracts import Completion, Prompt, Request, Traits
 from guardeval.errors import ConfigError, ModelUnusable, PluginError, Transient
 from guardeval.http_connections import ConnectFailed, HttpConnections
 from guardeval.http_reply import BrokenReply
@@ -103,6 +103,20 @@ class LlamaCpp:
             refusal = read_refusal(reply.status, reply.body, reply.headers)
             raise error_of(refusal, where, "its key", True, (self._server.key, request.prompt.text))
         return read_answer(parse_json(reply.body, where), where, (self._server.key,), request.prompt.frame.forced)
+
+    async def render(self, prompt: Prompt) -> str:
+        """The text that the model reads for a prompt, by the server's own chat template."""
+        if prompt.frame.raw:
+            return prompt.last + prompt.frame.forced
+        await self.start()
+        body: dict[str, Any] = {"messages": sendable_messages(prompt)}
+        if prompt.frame.options:
+            body["chat_template_kwargs"] = dict(prompt.frame.options)
+        reply = await self._opened.get().post("/apply-template", orjson.dumps(body))
+        if reply.status != 200:
+            refusal = read_refusal(reply.status, reply.body, reply.headers)
+            raise error_of(refusal, self._server.address + "/apply-template", "its key", True, (self._server.key,))
+        return str(parse_json(reply.body, "/apply-template")["prompt"])
 
     def _broken(self, where: str, e: Exception) -> Transient | ModelUnusable:
         if self._server.process.poll() is None:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from guardeval.api_errors import Refusal, error_of, quote
+from guardeval.api_errors import Refusal, error_of, quote, retry_after
 from guardeval.chat_api import read_tokens, sendable, sendable_messages, spell_out
 from guardeval.contracts import Completion, Finish, Prompt, Request, Sampling, Traits
 from guardeval.endpoint import api_key, clean_base_url, needs_proxy
@@ -160,7 +160,8 @@ class Ollama:
             return error
         if isinstance(error, ollama.ResponseError):
             withheld = (*((self._key[0],) if self._key[0] else ()), prompt.text, prompt.frame.before)
-            refusal = Refusal(error.status_code if error.status_code > 0 else 500, error.error)
+            status = error.status_code if error.status_code > 0 else 500
+            refusal = Refusal(status, error.error, retry_after=_retry_after(error))
             said = quote(refusal.words, withheld)
             if refusal.complains_about(*_TOO_LONG):
                 return self._overflow(num_ctx)
@@ -255,6 +256,12 @@ class Ollama:
         with needs_extra("ollama"):
             import ollama
         return ollama.AsyncClient(self._address, auth=refuse_to_cut(), **self._connection())
+
+
+def _retry_after(error: Exception) -> float | None:
+    """What the reply's header asked for: the package drops the reply, but the error that it made its own of holds it."""
+    reply = getattr(error.__context__, "response", None)
+    return None if reply is None else retry_after(reply.headers)
 
 
 def _server(url: str) -> str:

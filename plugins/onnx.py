@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from guardeval.causal.source import digest
-from guardeval.contracts import Completion, Request, Traits
+from guardeval.contracts import Completion, Prompt, Request, Traits
 from guardeval.errors import ModelUnusable, needs_extra
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class Onnx:
     async def close(self) -> None:
         """Give the memory back; a later batch would load the model again."""
         self.__dict__.pop("_engine", None)
+
+    async def render(self, prompt: Prompt) -> str:
+        """The text that the model reads for a prompt, as its tokens spell it."""
+        return await asyncio.to_thread(lambda: self._engine.render(prompt))
 
     def generate_batch(self, requests: Sequence[Request]) -> Sequence[Completion]:
         """Answers in the order asked. Raises :class:`ModelError` for a prompt beyond the context, or too little memory."""

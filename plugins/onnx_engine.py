@@ -11,7 +11,7 @@ from guardeval.causal.asking import Asked, begun, check_fits, context_of, parts
 from guardeval.causal.file_tokenizer import FileTokenizer, read_json
 from guardeval.causal.picking import pick
 from guardeval.causal.tokens import Codec, Encoded
-from guardeval.contracts import Completion, Request
+from guardeval.contracts import Completion, Prompt, Request
 from guardeval.errors import ModelError
 from guardeval.plugins.onnx_graph import Graph, Layers
 
@@ -50,6 +50,10 @@ class OnnxEngine:
             for part in parts(sorted(alike, key=lambda i: -len(asked[i][1].ids)), asked, self._batch):
                 found |= zip(part, self._decoded([asked[i] for i in part]), strict=True)
         return [found[i] for i in range(len(asked))]
+
+    def render(self, prompt: Prompt) -> str:
+        """The text that the model reads."""
+        return self._codec.render(prompt)
 
     def _alike(self, asked: Sequence[Asked]) -> Iterable[list[int]]:
         """Places of prompts of one frame, where beginnings are shared; else all together."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from guardeval.api_errors import Refusal, error_of, quote, read_refusal
-from guardeval.chat_api import model_names, parse_json, read_answer, read_answers, sendable
+from guardeval.chat_api import model_names, parse_json, read_answer, read_answers, sendable, sendable_messages
 from guardeval.contracts import Completion, Finish, Frame, Prompt, Request, Sampling, Traits, Turn
 from guardeval.endpoint import api_key, clean_base_url, needs_proxy
 from guardeval.errors import ConfigError, ModelError, ModelUnusable, Transient, did_you_mean
@@ -118,6 +118,42 @@ class OpenAICompatible:
             return [Completion("", Finish.FILTERED)] * most
         return read_answers(answer, most, where, self._withheld(first.prompt), first.prompt.frame.forced)
 
+    async def render(self, prompt: Prompt) -> str:
+        """The text that the model reads for a prompt. Raises :class:`ModelError` where the server does not show it."""
+        if self._is_raw(prompt.frame):
+            return prompt.last + prompt.frame.forced
+        kwargs = {"chat_template_kwargs": dict(prompt.frame.options)} if prompt.frame.options else {}
+        body = {"model": self.model, "messages": sendable_messages(prompt), **kwargs}
+        for ask in (self._applied, self._tokenized):
+            text = await ask(body)
+            if text is not None:
+                return text
+        raise ModelError(f"{self.base_url} shows no rendered prompt: it has neither /apply-template nor /tokenize")
+
+    async def _applied(self, body: Mapping[str, Any]) -> str | None:
+        """As llama.cpp's server tells it."""
+        found = await self._beside("/apply-template", body)
+        return found.get("prompt") if isinstance(found, dict) else None
+
+    async def _tokenized(self, body: Mapping[str, Any]) -> str | None:
+        """As vLLM tells it: the prompt's tokens, and their text."""
+        found = await self._beside("/tokenize", body)
+        if not isinstance(found, dict) or not isinstance(found.get("tokens"), list):
+            return None
+        text = await self._beside("/detokenize", {"model": self.model, "tokens": found["tokens"]})
+        return text.get("prompt") if isinstance(text, dict) else None
+
+    async def _beside(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON of a path at the server's root, None where it has no such path."""
+        root = HttpConnections(self.base_url.removesuffix("/v1"), self._authorization, self.timeout)
+        try:
+            reply = await root.post(path, orjson.dumps(body))
+        except (TimeoutError, ConnectFailed, BrokenReply) as e:
+            raise Transient(f"{self.base_url.removesuffix('/v1')}{path}: {e}") from e
+        finally:
+            await root.close()
+        return parse_json(reply.body, path) if reply.status == 200 else None
+
     async def _answer(self, request: Request, n: int, where: str) -> Any:
         """The JSON that the server answers with; None where it withholds an answer."""
         prompt = request.prompt
@@ -214,8 +250,11 @@ class OpenAICompatible:
 
     @cached_property
     def _opened(self) -> PerLoop[HttpConnections]:
-        key = {"Authorization": f"Bearer {self._key[0]}"} if self._key[0] else {}
-        return PerLoop(lambda: HttpConnections(self.base_url, key, self.timeout))
+        return PerLoop(lambda: HttpConnections(self.base_url, self._authorization, self.timeout))
+
+    @property
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key[0]}"} if self._key[0] else {}
 
     def _withheld(self, prompt: Prompt | None = None) -> tuple[str, ...]:
         """What a server may repeat in its words and an error must not."""

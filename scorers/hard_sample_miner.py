@@ -39,6 +39,6 @@ class HardSampleMiner:
         weight = ratio_of_sums(mixed.weight[mixed.hard], 1.0, self.confidence)
         return {
             **entry("hard_share", share.value, n, (share.low, share.high)),
-            **entry("hard_samples", k, n),
+            **entry("hard_samples", k if n else float("nan"), n),
             **entry("hard_weight", weight.value, weight.n, (weight.low, weight.high)),
         }

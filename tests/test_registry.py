@@ -71,9 +71,24 @@ def test_an_unknown_name_offers_the_nearest_one():
         registry.load("solvers", "mulitstep")
 
 
-def test_a_name_registered_twice_names_both_owners():
+def test_a_name_registered_twice_names_both_owners_and_keeps_nobody_from_the_others():
+    registry = Registry([entry("direct", "one:A"), entry("direct", "two:B"), entry("fine", "guardeval.data:Sample")])
     with pytest.raises(PluginError, match=r"'direct' is registered twice, by one:A and two:B"):
-        Registry([entry("direct", "one:A"), entry("direct", "two:B")]).entries("solvers")
+        registry.load("solvers", "direct")
+    assert registry.load("solvers", "fine").__name__ == "Sample"
+    assert list(registry.entries("solvers")) == ["direct", "fine"]
+    assert list(registry.clashes("solvers")) == ["direct"]
+
+
+def test_one_object_registered_by_two_distributions_is_no_clash():
+    registry = Registry([entry("a", "guardeval.data:Sample"), entry("a", "guardeval.data:Sample")])
+    assert registry.clashes("solvers") == {}
+    assert registry.load("solvers", "a").__name__ == "Sample"
+
+
+def test_a_class_that_shares_its_name_with_another_is_called_by_its_module():
+    taken = Registry([entry("a", "guardeval.data:Sample"), entry("a", "guardeval.data:Verdict")])
+    assert taken.name_of("solvers", Registry([]).load("solvers", "guardeval.data:Sample")) == "guardeval.data:Sample"
 
 
 def test_a_plugin_that_does_not_import_is_named_with_its_reason(tmp_path, monkeypatch):
@@ -87,10 +102,38 @@ def test_a_plugin_that_does_not_import_is_named_with_its_reason(tmp_path, monkey
     assert registry.load("solvers", "good").__name__ == "Sample"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "contract_version = 99\nclass Mine: pass\n",
+        "class Mine:\n    contract_version = 99\n",
+        "from guardeval.contracts import WhatTheFutureHolds\ncontract_version: int = 99  # of the plugin contract\n",
+    ],
+)
+def test_a_plugin_for_a_newer_contract_says_what_to_upgrade(tmp_path, monkeypatch, text):
+    name = f"plugin_of_the_future_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        PluginError, match=r"was written for version 99 of the plugin contract.* has version 1: upgrade guardeval"
+    ):
+        Registry([entry("mine", f"{name}:Mine")]).load("solvers", "mine")
+
+
+@pytest.mark.parametrize("text", ["class Mine:\n    contract_version = 1\n", "contract_version = 0\nclass Mine: pass\n"])
+def test_a_plugin_for_this_contract_or_an_older_one_loads(tmp_path, monkeypatch, text):
+    name = f"plugin_of_the_past_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Registry([entry("mine", f"{name}:Mine")]).load("solvers", "mine").__name__ == "Mine"
+
+
 def test_a_plugin_that_ends_the_program_while_it_is_imported_is_named(tmp_path, monkeypatch):
     (tmp_path / "exiting_plugin_module.py").write_text("import sys\nsys.exit(3)")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(PluginError, match=r"solver 'bad' of exiting_plugin_module:Bad does not import: SystemExit: 3"):
+    with pytest.raises(
+        PluginError, match=r"solver 'bad' of exiting_plugin_module:Bad does not import: SystemExit: 3.*module\.py:2"
+    ):
         Registry([entry("bad", "exiting_plugin_module:Bad")]).load("solvers", "bad")
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import re
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from typing import ClassVar
 
 import pytest
 
+from guardeval.contracts import Traits
+from guardeval.plugin_check import problems_of
 from guardeval.registry import KINDS, Registry
-from guardeval.validation import validate_plugins, validate_tasks
+from guardeval.validation import named_plugins, validate_folder, validate_plugins, validate_tasks
 
 
 def registry(**entries: tuple[str, str]) -> Registry:
@@ -63,8 +69,188 @@ def test_two_files_of_one_name_are_one_problem_and_no_traceback(tmp_path):
 
 
 def test_a_broken_task_does_not_hide_the_next(tmp_path):
-    (tmp_path / "a.yaml").write_text("task: a\nmetadata: {version: 1, target: nothing}\n")
+    (tmp_path / "a.yaml").write_text("task: a\nmetadata: {version: 1, target: nothing, hub: mine}\n")
     (tmp_path / "b.yaml").write_text("task: b\nmetadata: [1\n")
     found = validate_tasks([str(tmp_path)], "a,b,wildguard")
     assert found.checked == 3
     assert len(found.found) == 2
+
+
+def test_every_problem_of_a_task_file_is_told_with_its_line_and_column(tmp_path):
+    (tmp_path / "bad.yaml").write_text(
+        "task: bad\n"
+        "dataset_pth: csv\n"
+        "metadata:\n"
+        "  target: harm\n"
+        "  license: [a]\n"
+        "  fields: {promt: text}\n"
+        "  label: {column: verdict, positive: bad, negative: bad}\n"
+    )
+    told = validate_tasks([str(tmp_path)], "bad").found
+    wanted = (
+        "bad.yaml:2:1: unknown key 'dataset_pth'; did you mean 'dataset_path'?",
+        "bad.yaml:4:3: `target` is 'harm'; one of",
+        "bad.yaml:3:1: `version` is missing",
+        "bad.yaml:6:12: unknown key 'promt' in `metadata.fields`; did you mean 'prompt'?",
+        "bad.yaml:7:43: the value 'bad' stands under `negative` and under another label",
+        "bad.yaml:2:1: `dataset_path: csv` reads files",
+        "bad.yaml:5:3: `license` is a list; a text is wanted",
+    )
+    assert [part in one for part, one in zip(wanted, told, strict=True)] == [True] * len(wanted), told
+
+
+def test_rows_are_read_where_they_are_here_and_a_task_of_the_hub_is_noted(tmp_path):
+    head = "metadata: {version: 1, target: prompt_harmfulness}\n"
+    (tmp_path / "own.yaml").write_text("task: own\ndataset_path: csv\ndataset_kwargs: {data_files: own.csv}\n" + head)
+    (tmp_path / "own.csv").write_text("prompt,label\nhello,unharmful\nhello,perhaps\n")
+    (tmp_path / "far.yaml").write_text("task: far\ndataset_path: nobody/nothing\n" + head)
+    found = validate_folder(str(tmp_path))
+    assert found.checked == 2
+    assert [("row 2" in p, "'perhaps'" in p) for p in found.found] == [(True, True)]
+    assert ["task far: its rows are on the hub" in n for n in found.notes] == [True]
+
+
+# ---- classes against their contracts ----
+
+
+@dataclass(frozen=True)
+class Solves:
+    n: int = 3
+
+    async def solve(self, case, model): ...
+
+
+class NotAsync(Solves):
+    def solve(self, case, model): ...
+
+
+class TakesTooMuch(Solves):
+    async def solve(self, case, model, mood): ...
+
+
+class TakesAnything:
+    def __init__(self, **options: int) -> None: ...
+
+    async def solve(self, case, model): ...
+
+
+class Untyped:
+    def __init__(self, n=3) -> None:
+        self.n = n
+
+    async def solve(self, case, model): ...
+
+
+class Forgets:
+    def __init__(self, n: int = 3) -> None:
+        self.m = n
+
+    async def solve(self, case, model): ...
+
+
+class Grows:
+    def __init__(self, n: int = 3) -> None:
+        self.n = n + 1
+
+    async def solve(self, case, model): ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    higher_is_better: ClassVar[bool] = True
+
+    def score(self, judged): ...
+
+
+class NoDirection:
+    def score(self, judged): ...
+
+
+class OddDirection(Scores):
+    higher_is_better = {"f1": "up"}
+
+
+class AsyncScore(Scores):
+    async def score(self, judged): ...
+
+
+class Answers:
+    identity: ClassVar = {"backend": "mine"}
+    traits: ClassVar = Traits(classifies=True)
+
+    def generate_batch(self, requests): ...
+
+
+class Nameless:
+    def generate_batch(self, requests): ...
+
+
+class TraitsOfItsOwn(Answers):
+    traits = {"classifies": True}
+
+
+class NeverTheSame(Answers):
+    @property
+    def identity(self):
+        return {"born": id(object()), "random": random.random()}
+
+
+class NoJson(Answers):
+    identity = {"when": {1, 2}}
+
+
+class DrawsAlone(Answers):
+    traits = Traits(draws=4)
+
+
+class Trains:
+    def train(self, rows, out): ...
+
+
+class TakesWords(Trains):
+    takes = "words"
+
+
+@pytest.mark.parametrize(("kind", "cls"), [("solvers", Solves), ("scorers", Scores), ("models", Answers), ("trainers", Trains)])
+def test_a_class_that_keeps_its_contract_has_no_problem(kind, cls):
+    assert problems_of(kind, cls) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls", "said"),
+    [
+        ("solvers", NotAsync, "has a solve that is not async, and async solve(case, model) is wanted"),
+        ("solvers", TakesTooMuch, "cannot be called as async solve(case, model): missing a required argument: 'mood'"),
+        ("solvers", TakesAnything, "takes **options"),
+        ("solvers", Untyped, "says no type for the option n"),
+        ("solvers", Forgets, "does not keep its option n under that name"),
+        ("solvers", Grows, "is another one when made from its own configuration"),
+        ("scorers", NoDirection, "has no higher_is_better"),
+        ("scorers", OddDirection, "has higher_is_better = {'f1': 'up'}"),
+        ("scorers", AsyncScore, "has an async score, and score(judged) is wanted: nobody awaits it"),
+        ("models", Nameless, "has no identity and no traits"),
+        ("models", TraitsOfItsOwn, "has traits that are dict, not guardeval.contracts.Traits"),
+        ("models", NeverTheSame, "has an identity that changes"),
+        ("models", NoJson, "has an identity that is not JSON"),
+        ("models", DrawsAlone, "says draws=4 in its traits and has no async generate_draws(requests)"),
+        ("trainers", TakesWords, "has takes = 'words': a tuple of samples, traces, pairs is wanted"),
+        ("optimizers", Trains, "has no optimize"),
+    ],
+)
+def test_what_breaks_a_contract_is_told_with_its_line(kind, cls, said):
+    (problem,) = problems_of(kind, cls)
+    assert problem.startswith(said)
+    assert re.search(r"test_validation\.py:\d+\)$", problem)
+
+
+def test_doctor_makes_no_plugin():
+    assert problems_of("models", NeverTheSame, make=False) == []
+
+
+def test_plugins_are_found_by_name_kind_distribution_and_class():
+    installed = Registry()
+    assert {p.kind for p in named_plugins("onnx", installed)} == {"models", "optimizers"}
+    assert [p.kind for p in named_plugins("model/onnx", installed)] == ["models"]
+    assert len(named_plugins("guardeval", installed)) > 30
+    assert [p.kind for p in named_plugins("guardeval.solvers.direct:Direct", installed)] == ["solvers"]
+    assert named_plugins("nothing", installed) == []

@@ -17,9 +17,10 @@ from guardeval.errors import ConfigError, did_you_mean
 from guardeval.exposure import EXPOSURE_FILE, Exposure
 from guardeval.linear_guard import WEIGHTS_FILE, LinearGuard
 from guardeval.model_folder import exposure_facts
-from guardeval.models import MODEL_FILE
+from guardeval.models import MODEL_FILE, read_model_folder
 from guardeval.ngrams import FEATURES, MAX_BITS
 from guardeval.registry import configuration
+from guardeval.runs import write_atomically
 from guardeval.trainers.lexicon import load_lexicon
 from guardeval.trainers.linear_card import model_card
 from guardeval.trainers.linear_fit import RECIPES, fit_guard
@@ -54,8 +55,13 @@ class Linear:
             raise ConfigError(f"linear: folds={self.folds}: at least 2 are needed to judge rows that were not trained on")
 
     def train(self, rows: Iterable[Sample], out: Path) -> Path:
-        """Write the model folder and return it. Raises :class:`DataError` for rows that cannot be trained on."""
+        """Write the model folder and return it; one that holds this very model already is left as it is.
+
+        Raises :class:`DataError` for rows that cannot be trained on, :class:`ConfigError` where another model is there.
+        """
         chosen = select_rows(rows, self.sources, _benchmarks(self.exclude), self.folds, self.seed)
+        if self._is_there(out, chosen):
+            return out
         lexicon = load_lexicon()
         guard, report = fit_guard(chosen.texts, chosen.labels, chosen.folds, RECIPES[self.variant], self.bits, lexicon)
         try:
@@ -64,11 +70,25 @@ class Linear:
             seen = Exposure.of(chosen.texts).joined(getattr(rows, "exposure", Exposure()))
             seen.write(out / EXPOSURE_FILE)
             manifest = self._manifest(rows, chosen, guard, report, out / WEIGHTS_FILE, seen)
-            (out / MODEL_FILE).write_text(_yaml(manifest), encoding="utf-8")
             (out / "README.md").write_text(model_card(manifest), encoding="utf-8")
+            write_atomically(out / MODEL_FILE, _yaml(manifest).encode("utf-8"))  # last: a folder with a card is whole
         except OSError as e:
             raise ConfigError(f"{out}: the model folder cannot be written: {e.strerror or e}; name another with --out") from e
         return out
+
+    def _is_there(self, out: Path, chosen: TrainingRows) -> bool:
+        """Whether the same options and rows made the model in ``out``: they would make the same bytes again."""
+        if not (out / MODEL_FILE).is_file():
+            return False
+        card = read_model_folder(out)
+        data, weights = card.get("data"), card.get("weights")
+        same = card.get("trainer") == self._trainer() and isinstance(data, dict) and data.get("rows_sha256") == chosen.digest
+        if same and isinstance(weights, dict) and (out / WEIGHTS_FILE).is_file():
+            return bool(hashlib.sha256((out / WEIGHTS_FILE).read_bytes()).hexdigest() == weights.get("sha256"))
+        raise ConfigError(f"{out}: holds a model already, made from other rows or options; name another --out, or remove it")
+
+    def _trainer(self) -> dict[str, Any]:
+        return {"name": "linear", **configuration(self), "exclude": [spec.partition("=")[0] for spec in self.exclude]}
 
     def _manifest(
         self,
@@ -92,7 +112,7 @@ class Linear:
             "parent": None,
             "solver": None,  # reads the sample's own text: no prompt, no template
             "command": self._command(files),
-            "trainer": {"name": "linear", **configuration(self), "exclude": [spec.partition("=")[0] for spec in self.exclude]},
+            "trainer": self._trainer(),
             "parameters": {
                 "recipe": asdict(RECIPES[self.variant]),
                 "features": list(FEATURES[RECIPES[self.variant].features]),

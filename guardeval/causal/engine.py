@@ -15,7 +15,7 @@ from guardeval.causal.loading import Loaded, is_out_of_memory
 from guardeval.causal.prefix import Prefixes
 from guardeval.causal.support import why_plain
 from guardeval.causal.tokens import Codec, Encoded
-from guardeval.contracts import Completion, Request
+from guardeval.contracts import Completion, Prompt, Request
 from guardeval.errors import ModelError
 
 __all__ = ["Engine", "halving"]
@@ -47,6 +47,10 @@ class Engine:
         for part in parts(order, asked, self._batch):
             found |= zip(part, halving(self._decoded, [asked[i] for i in part], self._relieve), strict=True)
         return [found[i] for i in range(len(asked))]
+
+    def render(self, prompt: Prompt) -> str:
+        """The text that the model reads."""
+        return self._codec.render(prompt)
 
     def _check(self, request: Request, prompt: Encoded) -> None:
         if self._encoder and request.prompt.frame.forced:

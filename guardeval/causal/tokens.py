@@ -98,6 +98,10 @@ class Codec:
         thinks = [_opens_thinking(f.parts[-1], p.frame.forced) for f, p in zip(frames, prompts, strict=True)]
         return [Encoded(self._dress(ids, f), f.ids, t) for ids, f, t in zip(tokens, frames, thinks, strict=True)]
 
+    def render(self, prompt: Prompt) -> str:
+        """The text that the model reads."""
+        return self.decode(self.encode([prompt])[0].ids)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated tokens, control tokens included: a thinking tag must not vanish from what was said."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))

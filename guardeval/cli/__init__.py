@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "what is installed: tasks, solvers, scorers, models, trainers, optimizers",
     "show": "one task, solver, scorer, model or trainer, explained",
     "score": "score a finished run again, without asking a model",
+    "check": "a gate for CI: runs against a baseline; exit code 1 where they are worse",
     "compare": "two or more runs, paired on the samples they share",
     "combine": "finished runs made one: votes, weights, cascades, without asking a model",
     "mine": "the samples that guards disagree on most, as data that --data takes",
@@ -29,7 +30,8 @@ COMMANDS = {
     "synthesize": "variants of hard samples near the decision boundary, verified by other models",
     "experiment": "the programme of experiments: list, show, run 20..30",
     "report": "tables of finished runs as text or Markdown, or a page with charts and samples",
-    "export": "what other tools run and read: task files for lm_eval",
+    "export": "for other tools: a finished run as logs of inspect, lm_eval; a solver as tasks of lm_eval",
+    "import": "finished logs of Inspect and lm-eval as runs, scored here",
     "sample-errors": "misjudged samples of a run, drawn for review",
     "review": "a local page to go through samples of a run one by one; what reviewers found",
     "data": "the rows behind a task: show, check, pull; what stands in two sets: leakage",
@@ -39,7 +41,8 @@ COMMANDS = {
     "train": "make a guard from rows: linear, rsft, hs_dpo, distill",
     "optimize": "a model made smaller or faster, and checked: onnx, int8, int4, merge, gguf",
     "cache": "the cache of answers: info, clear",
-    "validate": "check tasks and installed plugins",
+    "new": "a package to start from: task, solver, scorer, model, trainer, optimizer",
+    "validate": "check tasks and plugins: file, line and column of each problem",
     "doctor": "this installation: packages, extras, keys, plugins, the cache",
 }
 

@@ -24,6 +24,7 @@ def configure(parser: Parser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from guardeval import __version__
+    from guardeval.task import TaskIndex
     from guardeval.validation import validate_plugins
 
     print(f"guardeval {__version__}, Python {platform.python_version()}, {platform.platform()}")
@@ -31,7 +32,8 @@ def execute(args: argparse.Namespace) -> int:
         _print_extra(extra, packages)
     for key in _KEYS:
         print(f"  {key}: {'set' if os.environ.get(key) else 'not set'}")
-    problems = [*_cache(), *validate_plugins().found, *_registered()]
+    installed = [*validate_plugins(make=False).found, *TaskIndex().problems]
+    problems = [*_cache(), *dict.fromkeys(installed), *_registered()]
     for problem in problems:
         print(f"problem: {problem}")
     print("all is well" if not problems else f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")

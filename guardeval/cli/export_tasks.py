@@ -34,13 +34,14 @@ def write_tasks(args: argparse.Namespace) -> int:
         "solver_args": parse_options(args.solver_options, "-S"), "policies": args.policies, "data": args.data,
         "chat": args.chat, "model": args.model, "include_path": args.include_path,
     }  # fmt: skip
+    output = args.output or "lm_eval_tasks"
     names = [name.strip() for name in args.task.split(",") if name.strip()]
     planned = exported_tasks(names, args.solver, **options)
-    for path in export_tasks(names, args.solver, args.output, overwrite=args.overwrite, **options):
+    for path in export_tasks(names, args.solver, output, overwrite=args.overwrite, **options):
         print(f"written: {path}")
     for flags in dict.fromkeys(one.flags for one in planned):
         tasks = ",".join(one.name for one in planned if one.flags == flags)
-        print(f"run: lm_eval run --include_path {args.output} --tasks {tasks} {flags}".rstrip())
+        print(f"run: lm_eval run --include_path {output} --tasks {tasks} {flags}".rstrip())
         if "--apply_chat_template" not in flags:
             print("     raw prompts: not with --apply_chat_template")
     return 0

@@ -1,8 +1,12 @@
-"""``guardeval list KIND``: what is installed, without importing any of it."""
+"""``guardeval list KIND``: what is installed, without importing any of it.
+
+What can be seen to be broken is told after all others, on stderr, and makes the exit code 1.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,8 +32,9 @@ def execute(args: argparse.Namespace) -> int:
     kind = args.kind if args.kind in kinds else args.kind + "s"
     if kind not in kinds:
         raise ConfigError(f"guardeval list: unknown kind {args.kind!r}{did_you_mean(args.kind, (*KINDS, *_ALSO))}")
+    problems: list[str] = []
     if kind == "tasks":
-        lines = _tasks(args.include_path)
+        lines = _tasks(args.include_path, problems)
     elif kind in ("policies", "policy"):
         lines = _policies()
     elif kind == "runs":
@@ -41,9 +46,17 @@ def execute(args: argparse.Namespace) -> int:
 
         lines = experiment_lines()
     else:
-        lines = _plugins(kind)
+        lines = _plugins(kind, problems)
     print("\n".join(lines))
-    return 0
+    _tell(problems)
+    return 1 if problems else 0
+
+
+def _tell(problems: Sequence[str]) -> None:
+    from guardeval.report.plain import printable
+
+    for problem in problems:
+        print(f"problem: {printable(problem)}", file=sys.stderr)
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -55,14 +68,24 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(c + " " * (w - width(c)) for c, w in zip(row, widths, strict=True)).rstrip() for row in shown]
 
 
-def _plugins(kind: str) -> list[str]:
+def _plugins(kind: str, problems: list[str]) -> list[str]:
     from guardeval.cli.about import about
+    from guardeval.plugin_source import plain_problem
 
     rows = []
-    for name, entry in Registry().entries(kind).items():
+    registry = Registry()
+    clashes = registry.clashes(kind)
+    for name, entry in registry.entries(kind).items():
         owner = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
         ours = entry.dist is not None and entry.dist.name == "guardeval"
-        rows.append((name, about(entry) or entry.value if ours else f"{about(entry) or entry.value} ({owner})"))
+        what = about(entry) or entry.value
+        if name in clashes:
+            rows.append((name, "registered twice: cannot be used"))
+            continue
+        rows.append((name, what if ours else f"{what} ({owner})"))
+        problem = None if ours else plain_problem(kind, entry)
+        problems += [problem] if problem else []
+    problems += [*registry.unreadable(), *clashes.values()]
     if kind == "models":
         from guardeval.registered_models import registered_models
 
@@ -70,13 +93,14 @@ def _plugins(kind: str) -> list[str]:
     return aligned(rows) or [f"no {kind} installed"]
 
 
-def _tasks(include_path: list[str]) -> list[str]:
+def _tasks(include_path: list[str], problems: list[str]) -> list[str]:
     from guardeval.task import TaskIndex
 
     index = TaskIndex(include_path)
     entries = sorted(index.entries().values(), key=lambda e: (e.kind != "task", e.kind, e.name))
-    sourced = [(name, "task", title) for name, title in index.sourced().items()]
-    return aligned([*((entry.name, entry.kind, entry.title) for entry in entries), *sourced])
+    problems += index.problems
+    listed = [(e.name, e.kind, "cannot be used" if e.name in index.unusable else e.title) for e in entries]
+    return aligned([*listed, *((name, "task", title) for name, title in index.sourced().items())])
 
 
 def _policies() -> list[str]:

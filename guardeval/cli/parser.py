@@ -34,7 +34,8 @@ def parse(command: str, summary: str, configure: Callable[[Parser], None], words
     if "-h" in words or "--help" in words:
         print(parser.format_help())
         return None
-    parsed, unknown = parser.parse_known_args(rewrite(words) if rewrite else words)
+    read = parser.parse_known_intermixed_args if parser.get_default("intermixed") else parser.parse_known_args
+    parsed, unknown = read(rewrite(words) if rewrite else words)
     if unknown:
         flag = unknown[0].partition("=")[0]
         raise ConfigError(f"guardeval {command}: unknown argument {unknown[0]!r}{did_you_mean(flag, parser.flags())}")

@@ -122,7 +122,7 @@ class FineTuning:
             raise ConfigError("full=true with qlora=true: weights in 4 bits cannot be trained; leave out one of the two")
         if self.scheduler not in SCHEDULERS:
             raise ConfigError(f"scheduler={self.scheduler!r} is unknown{did_you_mean(self.scheduler, SCHEDULERS)}")
-        _ = self.batching, self.scratch, self.solver_object, self.policy_set
+        _ = self.batching, self.scratch, self.solver_object  # the policies may be files: read when they are used
 
     @property
     def batching(self) -> Batching:

@@ -20,6 +20,7 @@ def plan(method: Method, rows: TrainingFile | RowCount, training: Training | Non
     from guardeval.finetuning.tuning import quieted
 
     training = training or Training()
+    _ = method.policy_set  # refuses what is none
     held = "" if isinstance(rows, RowCount) else f"{len(rows.of(Split.VALIDATION)):,} rows"
     with quieted():
         outlined = outline(method, _lengths(method, rows, training), training)

@@ -128,6 +128,7 @@ def tune(method: Method, rows: TrainingFile, out: Path) -> Path:
         import trl  # noqa: F401  named here, so that a missing package is told as such
     if not rows.of(Split.TRAIN):
         raise DataError(f"{rows.path or 'the rows'}: none of {len(rows)} is marked as training row (`split: train`)")
+    _ = method.policy_set  # refuses what is none before anything is made
     work, placed = Workspace(out), place(method)
     accelerate.PartialState(cpu=placed.on_cpu)
     with quieted(), work.alone() if is_main() else nullcontext():

@@ -61,7 +61,8 @@ class FaultServer:
 
     ``answer``: what is said, a text or a function of the request's body. ``latency``: seconds. ``slots``: more requests than
     these at once are answered with 429. ``choices``: what it gives at most to one request, whatever ``n`` asks for.
-    ``api_key``: anything else is answered with 401. ``models``: what ``/models`` lists.
+    ``api_key``: anything else is answered with 401. ``models``: what ``/models`` lists;
+    ``strict``: a model of another name is answered with 404.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class FaultServer:
         choices: int | None = None,
         api_key: str | None = None,
         models: tuple[str, ...] = ("scripted",),
+        strict: bool = False,
         port: int = 0,
     ) -> None:
         self.answer: Answer = answer if callable(answer) else lambda _: answer
@@ -83,6 +85,7 @@ class FaultServer:
         self.choices = choices
         self.api_key = api_key
         self.models = models
+        self.strict = strict
         self.port = port
         self.bodies: list[dict[str, Any]] = []  # of the first hundred requests
         self._loop: asyncio.AbstractEventLoop  # the server's, once it serves
@@ -185,6 +188,9 @@ class FaultServer:
             asked = body["messages" if chat else "prompt"]
         except (ValueError, KeyError, TypeError) as e:
             connection.send(400, _error(f"not a request: {type(e).__name__}: {e}", "invalid_request_error"))
+            return
+        if self.strict and body.get("model") not in self.models:
+            connection.send(404, _error(f"the model {body.get('model')!r} does not exist", "invalid_request_error"))
             return
         key = f"{body.get('model')}|{json.dumps(asked, sort_keys=True)}"
         with self._lock:

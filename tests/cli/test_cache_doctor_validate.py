@@ -144,6 +144,10 @@ def test_broken_plugins_are_listed_and_do_not_hide_the_others(cli, third_party):
     third_party(BROKEN, **MODULES)
     listed = [" ".join(line.split()) for line in cli("list", "solvers").out.splitlines()]
     assert "empty A thing that is fine (broken-thing 1.2)" in listed
+    assert listed[0].startswith("cascade ")
+    said = cli("list", "solvers")
+    assert said.code == 1
+    assert "solver 'needs' of broken-thing 1.2 (thing_needs:Solver) does not import: no package 'a_package_that" in said.err
     said = cli("models", "list")
     assert said.code == 1
     assert "openai_compatible/NAME" in said.out
@@ -161,14 +165,15 @@ def test_naming_a_broken_plugin_is_an_error_that_says_whose_it_is(cli, third_par
 
 def test_two_plugins_of_one_name_are_an_error_that_names_both(cli, third_party):
     third_party("[guardeval.scorers]\nranking = thing_fine:Empty\n", **MODULES)
-    for words in (("list", "scorers"), SAMPLE):
+    for words, code in ((("list", "scorers"), 1), (SAMPLE, 2)):
         said = cli(*words)
-        assert said.code == 2
+        assert said.code == code
         assert "scorer 'ranking' is registered twice, by " in said.err
         assert "broken-thing 1.2 (thing_fine:Empty)" in said.err
     said = cli("validate")
     assert said.code == 1
     assert "registered twice" in said.out
+    assert cli(*SAMPLE, "--scorer", "classification").code == 0
 
 
 def test_a_package_of_tasks_that_is_gone_does_not_hide_broken_plugins(cli, third_party):
@@ -177,7 +182,11 @@ def test_a_package_of_tasks_that_is_gone_does_not_hide_broken_plugins(cli, third
     assert said.code == 1
     assert "problem: tasks 'more' of broken-thing 1.2: there is no package 'no_such_package'" in said.out
     assert "solver 'empty'" in said.out
-    assert cli("list", "tasks").code == 2
+    said = cli("list", "tasks")
+    assert said.code == 1
+    assert "problem: tasks 'more' of broken-thing 1.2: there is no package" in said.err
+    assert "wildguard_refusal" in said.out
+    assert cli(*SAMPLE).code == 0
 
 
 # ---- extras that are not there ----

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -20,25 +22,56 @@ from guardeval.settings import DEFAULT_SOLVER, Settings
 from guardeval.task import TaskIndex
 from guardeval.testing.faults import FaultServer
 
-NEEDS = {"server", "key", "hub", "gpu", "file", "lm-eval", "person"}  # what a block may say that it cannot do without
+NEEDS = {
+    "server",
+    "key",
+    "hub",
+    "gpu",
+    "file",
+    "lm-eval",
+    "person",
+    "install",
+}  # what a block may say that it cannot do without
 INDEX = TaskIndex()
 
 
 def run_command(words: list[str]) -> int:
     if words[:3] == ["python", "-m", "guardeval"]:
         words = words[2:]
+    if words[:2] == ["pip", "install"]:
+        return install(words[2:])
+    if words[0] == "pytest":
+        return python("-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider", *words[1:])
     assert words[0] == "guardeval", f"{words[0]}: a block of commands for something else says what it needs"
     return main(words[1:])
 
 
-def check_command(words: list[str]) -> None:
-    """Every flag, option and name in a command that cannot be run here exists."""
+def install(paths: list[str]) -> int:
+    """What pip does with folders, without a network: into ``site``, which is importable."""
+    assert all(path.startswith("./") for path in paths), (
+        f"pip install {paths}: of packages from afar a block says what it needs"
+    )
+    offline = ("--no-deps", "--no-build-isolation", "--no-index", "--target", "site")
+    done = python("-m", "pip", "install", "--quiet", *offline, *paths)
+    importlib.invalidate_caches()
+    return done
+
+
+def python(*words: str) -> int:
+    known = {**os.environ, "PYTHONPATH": str(Path("site").resolve())}
+    return subprocess.run([sys.executable, *words], env=known, timeout=300, check=False).returncode
+
+
+def check_command(words: list[str], installed: bool = True) -> None:
+    """Every flag, option and name in a command that cannot be run here exists; names only where they are ``installed``."""
     if words[0] != "guardeval":
-        assert words[0] in {"accelerate", "export", "lm_eval", "ollama", "pip"}, words
+        assert words[0] in {"accelerate", "export", "inspect", "lm_eval", "ollama", "pip", "pytest"}, words
         return
     command = words[1] if words[1] in COMMANDS else "run"
     module = import_module(f"guardeval.cli.{command.replace('-', '_')}_command")
     parsed = parse(command, COMMANDS[command], module.configure, words[2:])
+    if not installed:
+        return
     registry = Registry()
     if command == "run":
         settings: Settings = module.settings_of(parsed)
@@ -62,6 +95,7 @@ def desk(tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.setenv("GUARDEVAL_CACHE", str(tmp_path / "cache.sqlite"))
     monkeypatch.setenv("GUARDEVAL_CONFIG", str(tmp_path / ".config"))
     monkeypatch.setenv("OPENAI_API_KEY", "not a key")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))  # where `install` puts packages
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -80,7 +114,7 @@ def test_what_a_page_shows_runs_as_it_stands(page, desk, capsys):
         elif "needs" in block.info:
             assert block.info["needs"] in NEEDS, where
             for words in commands(block):
-                check_command(words)
+                check_command(words, block.info["needs"] != "install")
         elif block.language == "python":
             exec(compile(block.text, where, "exec"), {"__name__": "page"})
         elif block.language == "sh":

@@ -204,7 +204,28 @@ def test_prompts_are_as_long_as_stated():
         measured = [prompt_tokens(name, policies) for policies in VERBOSITIES]
         assert [float(s.replace(",", "")) for s in stated] == pytest.approx(measured, rel=0.05), name
     entries = set(Registry().entries("solvers"))
-    assert {names(row[0])[0] for row in rows} == {name for name in entries if not holds_a_solver(name)}
+    asked_in_our_words = {name for name in entries if not holds_a_solver(name) and not speaks_natively(name)}
+    assert {names(row[0])[0] for row in rows} == asked_in_our_words | {"guardreasoner"}
+
+
+def speaks_natively(name: str) -> bool:
+    """It asks in the format of a guard family, or chooses one."""
+    solver = Registry().load("solvers", name)
+    return hasattr(solver, "families") or hasattr(solver, "for_model")
+
+
+def test_every_native_family_is_in_the_table():
+    rows = table(page_text("docs/native.md"), "solver")
+    families = {n: Registry().load("solvers", n) for n in Registry().entries("solvers")}
+    shown = {names(row[0])[0]: row for row in rows}
+    assert set(shown) == {n for n, solver in families.items() if hasattr(solver, "families")}
+    for name, row in shown.items():
+        own = families[name].families
+        assert {t for f in own for t in [f.taxonomy] if t} == {n for n in names(row[5]) if row[5] != "none"}, name
+        versions = [f.options["version"] for f in own if "version" in f.options]
+        assert all(version in row[2] for version in versions), name
+        words = {Target.PROMPT: "prompt", Target.RESPONSE: "response", Target.REFUSAL: "refusal"}
+        assert {t for t, word in words.items() if word in row[3]} == frozenset().union(*(f.targets for f in own)), name
 
 
 def holds_a_solver(name: str) -> bool:

@@ -48,7 +48,6 @@ def test_by_hand_ten_rows_in_batches_of_four_are_three_steps():
         ({"full": True, "qlora": "true"}, "cannot be trained"),
         ({"model": "scratch=10x2"}, "scratch=WIDTHxDEPTH"),
         ({"model": "scratch=64"}, "scratch=WIDTHxDEPTH"),
-        ({"policies": "minimall"}, "did you mean 'minimal'"),
         ({"solver_args": "skip=intnt"}, "intnt"),
         ({"scheduler": "cosin"}, "did you mean 'cosine'"),
     ],
@@ -56,6 +55,20 @@ def test_by_hand_ten_rows_in_batches_of_four_are_three_steps():
 def test_what_cannot_work_is_refused_at_once(options, said):
     with pytest.raises(ConfigError, match=said):
         FineTuning(**options)
+
+
+def test_policies_that_are_none_are_refused_before_anything_is_made(tmp_path):
+    from training_support import made_traces
+
+    from guardeval.finetuning.outline import RowCount
+    from guardeval.registry import Registry
+    from guardeval.training_rows import TrainingFile
+
+    trainer = Registry().build("trainers", "rsft", {"policies": "minimall", "model": "scratch=32x1"})
+    for act in (lambda: trainer.plan(RowCount(3)), lambda: trainer.train(TrainingFile(made_traces(3)), tmp_path / "out")):
+        with pytest.raises(ConfigError, match="did you mean 'minimal'"):
+            act()
+    assert not (tmp_path / "out").exists()
 
 
 def test_options_of_the_solver_may_be_text():

@@ -86,11 +86,6 @@ def test_the_order_of_samples_changes_nothing(samples, random):
     assert str(one) == str(two)  # as text: nan equals nan
 
 
-def test_no_samples_are_undefined_and_not_zero():
-    found = FAST.score(judgements_of([], []))
-    assert math.isnan(found["accuracy,strict"]) and found["accuracy_n,strict"] == 0
-
-
 def test_failed_samples_count_like_other_missing_ones():
     found = FAST.score(Judgements.of([a_judged(True, None, 0, outcome=Outcome.FAILED), a_judged(True, True, 1)]))
     assert found["recall,strict"] == 0.5 and found["recall,parsed"] == 1.0

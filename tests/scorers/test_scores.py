@@ -101,14 +101,6 @@ def test_the_reliability_table_is_the_calibration_errors():
     assert all(b.found.low <= b.found.value <= b.found.high for b in table)
 
 
-@pytest.mark.parametrize("scorer", [Ranking(resamples=30), Calibration(resamples=30)])
-def test_the_order_of_samples_changes_nothing(scorer):
-    these = guard(500, digits=2, cluster=np.arange(500) // 3)
-    order = np.random.default_rng(0).permutation(500)
-    shuffled = judgements_of(these.gold[order], these.label[order], score=these.score[order], cluster=these.cluster[order])
-    assert scorer.score(these) == scorer.score(shuffled)
-
-
 def test_failed_samples_have_no_score():
     failed = OUTCOMES.index(Outcome.FAILED)
     these = judgements_of([1, 0, 1], [1, 0, -1], score=[0.9, 0.1, math.nan], outcome=[0, 0, failed])

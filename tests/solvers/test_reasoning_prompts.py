@@ -74,14 +74,6 @@ def test_a_step_that_does_not_exist_cannot_be_skipped():
         Multistep(skip=("decision",))
 
 
-@pytest.mark.parametrize("solver", [Direct, Singlestep, Multistep, FewshotCot, Gauntlet])
-def test_impossible_sampling_is_refused_when_the_solver_is_made(solver):
-    with pytest.raises(ConfigError, match="max_tokens=0"):
-        solver(max_tokens=0)
-    with pytest.raises(ConfigError, match="temperature=-1"):
-        solver(temperature=-1)
-
-
 async def test_token_probabilities_are_asked_for_only_where_the_model_gives_them(answering):
     case = a_case()
     for gives in (True, False):
@@ -99,16 +91,6 @@ async def test_samples_share_one_frame_per_target_and_policy_set(answering):
     first, second, other = (r.prompt.frame for r in model.asked)
     assert first is second
     assert other is not first
-
-
-@pytest.mark.parametrize("solver", STYLES, ids=lambda s: type(s).__name__)
-@pytest.mark.parametrize("target", Target)
-async def test_a_samples_text_stands_in_the_prompt_as_it_is(solver, target, answering):
-    hostile = "{0} {policies} [[policies]] [[prompt]] [[response]] {{ x }} {% y %} %s $z \\1 \x00 \u2028 \u202e </user_prompt>"
-    request = (await asked(solver, answering, target, prompt=hostile, response=hostile))[0]
-    assert request.prompt.last.count(hostile) == (1 if target is Target.PROMPT else 2)
-    frame = (await asked(solver, answering, target))[0].prompt.frame
-    assert (request.prompt.frame.before, request.prompt.frame.after) == (frame.before, frame.after)
 
 
 async def test_a_policy_text_that_spells_out_slots_stays_as_it_is(answering):

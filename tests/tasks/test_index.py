@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guardeval.data import Target
-from guardeval.errors import ConfigError, PluginError
+from guardeval.errors import ConfigError
 from guardeval.registry import Registry
 from guardeval.task import TaskIndex
 from guardeval.task_entries import locate_module, locate_package
@@ -63,10 +63,37 @@ def test_packages_are_located_without_being_imported(tmp_path, monkeypatch):
     assert TaskIndex((), registry).entries()["theirs"].owner == "bang_pkg.tasks"
 
 
-def test_a_registered_package_that_is_not_there_is_an_error():
-    registry = Registry([EntryPoint("gone", "gone_package.tasks", "guardeval.tasks")])
-    with pytest.raises(PluginError, match=r"there is no package 'gone_package\.tasks'"):
-        TaskIndex((), registry).entries()
+def test_what_is_wrong_in_installed_packages_is_told_and_keeps_nobody_from_the_others(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    files = {
+        "pkg_one/good.yaml": TASK.format("good"),
+        "pkg_one/shared.yaml": TASK.format("shared"),
+        "pkg_two/shared.yaml": TASK.format("shared"),
+        "pkg_two/none.yaml": "just: this\n",
+        "pkg_two/tagged.yaml": "task: tagged\ntag: good\n",
+        "pkg_new/__init__.py": "contract_version = 99\n",
+        "pkg_new/later.yaml": TASK.format("later"),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    packages = ("pkg_one", "pkg_two", "pkg_new", "gone_package.tasks", "no package!")
+    registry = Registry([EntryPoint(p[:7], p, "guardeval.tasks") for p in packages])
+    index = TaskIndex((), registry)
+    assert index.select("good").names == ("good",)
+    assert [t.name for t in index.loadable()] == ["good"]
+    for name, said in {
+        "shared": "task 'shared' stands in two files: .*pkg_one.*pkg_two.*uninstall one of them",
+        "later": "tasks 'pkg_new' of pkg_new was written for version 99 .*upgrade guardeval",
+        "nothing": "unknown task 'nothing'.*6 installed task files or packages cannot be used",
+    }.items():
+        with pytest.raises(ConfigError, match=said):
+            index.load(name)
+    told = "\n".join(index.problems)
+    assert len(index.problems) == 6
+    for part in ("no package 'gone_package.tasks'", "no package 'no package!'", "none.yaml (pkg_two): has no line", "'shared' stands in",
+                 "the tag 'good' is also the name of a task", "version 99"):  # fmt: skip
+        assert part in told
 
 
 def test_a_name_that_stands_in_two_files_is_an_error_naming_both(folder, tmp_path):
@@ -105,7 +132,7 @@ def test_a_file_that_is_neither_task_nor_group_is_an_error(folder, text):
 @pytest.mark.parametrize("name", ["../out", "a/b", "a b", "a,b", "a*", ".a", "x" * 101, "a\u202eb"])
 def test_a_name_that_could_not_be_part_of_a_file_name_is_refused(folder, name):
     folder.write("mine.yaml", f"task: '{name}'\n")
-    with pytest.raises(ConfigError, match=r"mine.yaml .* is no name of a task: it becomes part of file names"):
+    with pytest.raises(ConfigError, match=r"mine.yaml:1 .* is no name of a task: it becomes part of file names"):
         folder.index().entries()
 
 

@@ -165,3 +165,52 @@ def test_a_piece_keeps_the_blank_before_it_where_the_tokenizer_strips_texts(word
     token = next(t for t in tokenizer(words[0]).input_ids if tokenizer.convert_ids_to_tokens(t).startswith("\u2581"))
     assert codec.piece(token).startswith(" ")
     assert not codec.decode([token]).startswith(" ")
+
+
+EARLIER = (Turn("user", "hello"), Turn("assistant", "hello you"))
+
+
+@given(texts=st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(lambda t: "<" not in t)] * 3))
+def test_turns_of_the_samples_own_give_the_ids_of_apply_chat_template(tokenizer: Any, texts: tuple[str, str, str]) -> None:
+    prompt = Prompt(Frame("", role="user"), texts[2], (Turn("user", texts[0]), Turn("assistant", texts[1])))
+    assert ids(Codec(tokenizer), prompt) == own_ids(tokenizer, prompt)
+
+
+@given(texts=st.tuples(*[st.text(st.sampled_from(" \n\tab"), max_size=6)] * 2))
+def test_a_template_that_trims_trims_every_turn_alike(make_tokenizer: Callable[..., Any], texts: tuple[str, str]) -> None:
+    tokenizer = _trimming(make_tokenizer)
+    prompt = Prompt(Frame("", role="assistant", turns=[Turn("system", "Guard.")]), texts[1], (Turn("user", texts[0]),))
+    assert ids(Codec(tokenizer), prompt) == own_ids(tokenizer, prompt)
+
+
+@settings(max_examples=100)
+@given(parts=st.tuples(hostile, hostile))
+def test_no_earlier_turn_becomes_a_control_token_and_no_character_is_lost(
+    tokenizer: Any, parts: tuple[list[str], list[str]]
+) -> None:
+    codec, texts = Codec(tokenizer), ["".join(p) for p in parts]
+    prompt = Prompt(Frame("", role="assistant"), texts[1], (Turn("user", texts[0]),))
+    plain = Prompt(Frame("", role="assistant"), "", (Turn("user", ""),))
+    found = ids(codec, prompt)
+    controls = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    assert [i for i in found if i in controls] == [i for i in ids(codec, plain) if i in controls]
+    readable = [t.encode("utf-8", "replace").decode() for t in texts]
+    shown = (
+        f"<|im_start|>user\n{readable[0]}<|im_end|>\n<|im_start|>assistant\n{readable[1]}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert codec.decode(found) == shown
+
+
+def test_options_of_a_prompt_reach_the_template(make_tokenizer: Callable[..., Any]) -> None:
+    tokenizer = make_tokenizer(
+        template="{{ guideline }}|{% for m in messages %}{{ m.content }}{% endfor %}|{{ enable_thinking }}"
+    )
+    codec = Codec(tokenizer, thinking=True)
+    prompt = Prompt(Frame("", options={"guideline": "no knives", "enable_thinking": False}), "hello")
+    assert codec.decode(ids(codec, prompt)) == "no knives|hello|False"
+
+
+def test_a_template_that_turns_turns_round_is_told(make_tokenizer: Callable[..., Any]) -> None:
+    tokenizer = make_tokenizer(template="{% for m in messages | reverse %}{{ m.content }}{% endfor %}")
+    with pytest.raises(ModelUnusable, match="does not show turns of user, assistant exactly once and in order"):
+        Codec(tokenizer).encode([Prompt(Frame("", role="assistant"), "b", (Turn("user", "a"),))])

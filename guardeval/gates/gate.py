@@ -1,0 +1,90 @@
+"""``guardeval check`` as a function: runs and a baseline in, a report out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import guardeval
+from guardeval.errors import ConfigError, did_you_mean
+from guardeval.gates.baseline import Baseline, open_baseline
+from guardeval.gates.bounds import bounds
+from guardeval.gates.candidate import Candidate, made_from, read_candidate
+from guardeval.gates.cohort import match
+from guardeval.gates.decisions import decide
+from guardeval.gates.findings import GateReport
+from guardeval.gates.settings import GateSettings
+
+__all__ = ["check"]
+
+AUTO = "auto"
+
+
+def check(runs: Sequence[Path | str], baseline: Path | str | Baseline, settings: GateSettings | None = None) -> GateReport:
+    """Hold runs of one model against a baseline: a file of :func:`write_baseline`, or a run folder.
+
+    Raises :class:`DataError` for what may not be compared, :class:`ConfigError` for settings that name what is not there.
+    """
+    start = time.perf_counter()
+    settings = settings or GateSettings()
+    base = baseline if isinstance(baseline, Baseline) else open_baseline(baseline, settings.accounting)
+    candidate = read_candidate(runs, settings.task)
+    _check_names(settings, base, candidate)
+    cohort = match(candidate, base, settings)
+    family, told = _family(settings, candidate, [p.name for p in cohort.pairs])
+    findings, beside = decide(cohort.pairs, settings, family)
+    findings += bounds(candidate, base, [p.name for p in cohort.pairs], settings)
+    about = {
+        "guardeval": guardeval.__version__,
+        "baseline": {k: base.about.get(k) for k in ("guardeval", "date", "runs", "model", "solver")},
+        "run": {"date": max(r.date for r in candidate.runs), "solver": dict(candidate.solver)},
+        "accounting": settings.accounting,
+        "tasks": {p.name: {**candidate.tasks[p.name].facts, "compared": len(p)} for p in cohort.pairs},
+        "in_family": None if family is None else list(family),
+        "permutations": settings.permutations,
+        "seed": settings.seed,
+    }
+    return GateReport(
+        findings,
+        base.name,
+        tuple(str(r) for r in runs),
+        candidate.model,
+        base.model,
+        settings.alpha,
+        time.perf_counter() - start,
+        (*cohort.notes, *told, *beside),
+        about,
+    )
+
+
+def _check_names(settings: GateSettings, baseline: Baseline, candidate: Candidate) -> None:
+    """Tasks that a limit or the family names must be there: a misspelt one would hold nothing."""
+    known = {*baseline.tasks, *candidate.tasks}
+    for what in ("tolerance", "floor", "ceiling", "require_detectable"):
+        for name in sorted(getattr(settings, what).tasks()):
+            if name not in known:
+                raise ConfigError(f"{what}: {name!r} is no task of the baseline or the runs{did_you_mean(name, known)}")
+    for name in settings.in_family:
+        if name != AUTO and name not in known:
+            raise ConfigError(f"in_family: {name!r} is no task of the baseline or the runs{did_you_mean(name, known)}")
+
+
+def _family(settings: GateSettings, candidate: Candidate, names: Sequence[str]) -> tuple[tuple[str, ...] | None, list[str]]:
+    """Tasks in family, and a sentence on where that is known from."""
+    if not settings.in_family:
+        return None, []
+    if AUTO not in settings.in_family:
+        family, how = settings.in_family, "as named"
+    else:
+        named = tuple(n for n in settings.in_family if n != AUTO)
+        family, how = (*named, *made_from(candidate, names)), "as runs and model card say"
+        if not family:
+            raise ConfigError(
+                "in_family: neither the runs nor the model's card say what it was made from; name the tasks, e.g. "
+                f"--in_family {names[0]}"
+            )
+    held = tuple(n for n in dict.fromkeys(family) if n in names)
+    outside = [n for n in names if n not in held]
+    told = f"in family ({how}): {', '.join(held) or 'none that was run'}; out of family: {', '.join(outside) or 'none'}"
+    return held, [told]

@@ -1,0 +1,147 @@
+"""Reading lm-eval's output: a results file and the samples files of the same run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from guardeval.contracts import Finish, Turn
+from guardeval.errors import DataError
+from guardeval.interop.lm_eval_export import KEY
+from guardeval.interop.logged import Log, Logged, LoggedTask, clean
+from guardeval.interop.recorded import Asked, turns_of
+
+__all__ = ["read_lm_eval", "results_files"]
+
+
+def results_files(path: Path) -> list[Path]:
+    """A results file, or those in a folder and the folders in it. Raises :class:`DataError` where there is none."""
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("results_*.json"))
+        if not found:
+            raise DataError(f"{path}: holds no results_*.json of lm-eval")
+        return found
+    if not path.is_file():
+        raise DataError(f"{path}: is not there; name a results_*.json of lm-eval, or its folder")
+    return [path]
+
+
+def read_lm_eval(path: Path) -> Log:
+    """The results file; samples stream from the files beside it. Raises :class:`DataError` where these are missing."""
+    try:
+        results = json.loads(path.read_bytes())
+        names = list(results["results"])
+        config, versions = results["config"], results.get("versions") or {}
+    except (ValueError, KeyError, TypeError) as e:
+        raise DataError(f"{path}: is no results file of lm-eval ({type(e).__name__}: {e})") from e
+    configs = results.get("configs") or {}
+    own = results.get(KEY)
+    origin = own if isinstance(own, dict) and isinstance(own.get("record"), dict) else None
+    files = {name: _beside(path, name) for name in names if name in configs or not configs}
+    present = {name: f for name, f in files.items() if f is not None}
+    if not present:
+        raise DataError(f"{path}: no samples file of this run is beside it; lm-eval writes them with --log_samples")
+    for name in present:
+        kind = (configs.get(name) or {}).get("output_type", "generate_until")
+        if kind != "generate_until":
+            raise DataError(f"{path}: task {name!r} is of kind {kind}, where no answer is written; generate_until is wanted")
+    left = [n for n, f in files.items() if f is None]
+    remarks = (f"no samples were logged of {', '.join(left)}",) if left else ()
+    tasks = tuple(LoggedTask(n, str(versions.get(n, "")), partial(_samples, f)) for n, f in present.items())
+    about = origin["record"]["record"] if origin else None
+    started = _when(results.get("date"))
+    return Log(
+        tool="lm_eval",
+        path=path,
+        model=str(about["model"]["name"] if about else results.get("model_name") or config.get("model")),
+        solver=str(about["solver"]["name"]) if about else "lm-eval's task",
+        started=started,
+        ended=started,
+        tasks=tasks,
+        files=(path, *present.values()),
+        remarks=remarks,
+        origin=origin,
+    )
+
+
+def _when(date: Any) -> str:
+    known = isinstance(date, (int, float)) and not isinstance(date, bool)
+    return (datetime.fromtimestamp(date) if known else datetime.now()).isoformat()
+
+
+def _beside(results: Path, task: str) -> Path | None:
+    """lm-eval names both files by one moment."""
+    date = results.stem.rpartition("_")[2]
+    path = results.with_name(f"samples_{task}_{date}.jsonl")
+    return path if path.is_file() else None
+
+
+def _samples(path: Path) -> Iterator[Logged]:
+    """One a document: under several filters the same answers are written again."""
+    seen: set[Any] = set()
+    with path.open("rb") as f:
+        for number, line in enumerate(f, 1):
+            if not line.strip():
+                continue
+            try:
+                row = _parsed(line)
+                if row["doc_id"] not in seen:
+                    seen.add(row["doc_id"])
+                    yield _logged(row)
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
+                raise DataError(f"{path}:{number}: no row of a samples file of lm-eval ({type(e).__name__}: {e})") from e
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        return dict(orjson.loads(line))
+    except ValueError:  # NaN, great integers, lone surrogates: Python's own writer makes them, and lm-eval uses it
+        found = json.loads(line, parse_constant=lambda _name: None)
+        return dict(json.loads(clean(json.dumps(found, ensure_ascii=False))))
+
+
+def _logged(row: Mapping[str, Any]) -> Logged:
+    line = _line(row)
+    if line is not None:
+        return Logged(str(row["doc_id"]), (), line=line)
+    doc = dict(row["doc"])
+    answers = row["resps"]
+    drawn = [len(a) if isinstance(a, list) else 1 for a in answers]
+    asked = tuple(_asked(row["arguments"], i, a[0] if isinstance(a, list) else a) for i, a in enumerate(answers))
+    texts = [v for v in doc.values() if isinstance(v, str)]
+    sent = [turn.content for one in asked for turn in one.turns]
+    return Logged(
+        id=str(doc.get("id", row["doc_id"])),
+        texts=tuple(dict.fromkeys(t for t in (*texts, *sent) if t)),
+        asked=asked,
+        doc=doc,
+        doc_hash=row.get("doc_hash"),
+        extra=max(drawn, default=1) - 1,
+    )
+
+
+def _asked(arguments: Any, i: int, answer: Any) -> Asked:
+    """Of a samples file (``gen_args_0: {arg_0: …}``), or of lm-eval's older lists (``[[prompt, settings]]``)."""
+    given = arguments[f"gen_args_{i}"] if isinstance(arguments, Mapping) else arguments[i]
+    prompt, settings = (given["arg_0"], given.get("arg_1")) if isinstance(given, Mapping) else (given[0], given[-1])
+    if not isinstance(answer, str):
+        raise TypeError(f"the answer is {type(answer).__name__}, not a text")
+    turns = turns_of(prompt) if isinstance(prompt, str) else (Turn("user", json.dumps(prompt)),)
+    return Asked(turns, answer, None, Finish.STOP, settings if isinstance(settings, Mapping) else {})
+
+
+def _line(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The line of a guardeval run: its own file's, or what an export made of it."""
+    own = row.get(KEY)
+    if isinstance(own, str):
+        own = json.loads(own)
+    if not isinstance(own, dict) or "outcome" not in own:
+        return None
+    gold = row.get("accuracy")
+    return {**row, "filter": "verdict", "metrics": ["accuracy"], "accuracy": gold, KEY: own}

@@ -1,0 +1,86 @@
+"""Importing a plugin: what it raises is its own fault and is said with its name, its file and line.
+
+A plugin says which contract it was written for in ``contract_version``, an attribute of its class or of its module
+(:data:`guardeval.contracts.CONTRACT_VERSION`); one that says nothing was written for the first.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from guardeval.contracts import CONTRACT_VERSION
+from guardeval.errors import PluginError
+
+__all__ = ["import_plugin", "newer_contract", "stated_contract"]
+
+_STATED = re.compile(r"^[ \t]*contract_version[ \t]*(?::[^=\n]+)?=[ \t]*(\d{1,9})[ \t]*(?:#.*)?$", re.MULTILINE)
+
+
+def import_plugin(kind: str, value: str, what: str) -> Any:
+    """The object behind ``package.module:Class``; ``what`` names the plugin in errors.
+
+    Raises :class:`PluginError` for one that does not import, is no class, or wants a newer contract than this one.
+    """
+    module, _, attribute = value.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in filter(None, attribute.split(".")):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as e:  # whatever a plugin raises while it is imported is the plugin's fault: name it
+        from guardeval.task_entries import locate_module
+
+        wanted = stated_contract(locate_module(module))  # what the newer contract brought may be what it misses
+        if wanted > CONTRACT_VERSION:
+            raise PluginError(newer_contract(what, wanted)) from e
+        raise PluginError(f"{what} does not import: {type(e).__name__}: {e} (looked for {value}{_place(e)})") from e
+    wanted = _contract_of(found, module)
+    if wanted > CONTRACT_VERSION:
+        raise PluginError(newer_contract(what, wanted))
+    if kind == "models" and isinstance(found, types.ModuleType) and not attribute:
+        return found  # a package that holds a model folder
+    if kind != "tasks" and not inspect.isclass(found):
+        raise PluginError(f"{what} is {type(found).__name__}, not a class ({value})")
+    return found
+
+
+def newer_contract(what: str, wanted: int) -> str:
+    """The sentence about a plugin that was written for a contract of the future."""
+    from guardeval import __version__
+
+    return (
+        f"{what} was written for version {wanted} of the plugin contract, and guardeval {__version__} has version "
+        f"{CONTRACT_VERSION}: upgrade guardeval (pip install --upgrade guardeval), or install an older version of the plugin"
+    )
+
+
+def stated_contract(path: Path | None) -> int:
+    """The highest contract version that a source file states, read and not imported; 1 where it states none."""
+    try:
+        text = "" if path is None else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return 1
+    return max(map(int, _STATED.findall(text)), default=1)
+
+
+def _contract_of(found: Any, module: str) -> int:
+    stated = [getattr(found, "contract_version", None), getattr(sys.modules.get(module), "contract_version", None)]
+    return max((v for v in stated if isinstance(v, int)), default=1)
+
+
+def _place(error: BaseException) -> str:
+    """``, at file:line``: the last line that ran outside Python's own import machinery; empty where there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f", at {error.filename}:{error.lineno}"
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith("<") and Path(name).parent.name != "importlib" and name != __file__:
+            place = f", at {name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

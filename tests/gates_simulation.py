@@ -1,0 +1,126 @@
+"""The gate's promises, simulated: false alarms of reruns, also with a true loss equal to the tolerance, and power."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from gates_support import Bench, Rng, benches, flagging_more, missing_more, pair_of
+from numpy.typing import NDArray
+
+from guardeval.gates.decisions import decide
+from guardeval.gates.findings import Finding, Status
+from guardeval.gates.limits import Key, Limit, Limits
+from guardeval.gates.pairs import Said, TaskPair
+from guardeval.gates.settings import GateSettings
+from guardeval.metrics import CONFUSION
+
+SIZES = (60, 400, 1500)
+ALPHA = 0.05
+SETTINGS = GateSettings(alpha=ALPHA, permutations=499, resamples=0)
+Worse = Callable[[Bench, Said, float, Rng], Said]
+_MOVES = {missing_more: (0, np.array([-1.0, 0, 1, 0])), flagging_more: (3, np.array([0, 1.0, 0, -1]))}
+
+
+class Alarms(NamedTuple):
+    reruns: int
+    alarms: int
+    seconds: float  # a rerun
+
+    @property
+    def most(self) -> float:
+        """Two standard errors above alpha."""
+        return ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / self.reruns)
+
+    @property
+    def rate(self) -> float:
+        return self.alarms / self.reruns
+
+
+class Power(NamedTuple):
+    tries: int
+    found: int
+    effect: float  # mean of those printed
+
+    @property
+    def least(self) -> float:
+        """Two standard errors below 0.8."""
+        return 0.8 - 2 * math.sqrt(0.8 * 0.2 / max(1, self.tries))
+
+    @property
+    def rate(self) -> float:
+        return self.found / self.tries if self.tries else math.nan
+
+
+def false_alarms(n: int, reruns: int, seed: int = 0, tasks: int = 4) -> Alarms:
+    """Reruns of the same models in which any check failed."""
+    held, rng = benches(n, seed, tasks), np.random.default_rng(seed + 1)
+    start, alarms = time.perf_counter(), 0
+    for rerun in range(reruns):
+        pairs = [pair_of(b, b.said(rng), b.said(rng)) for b in held]
+        alarms += any(_failed(decide(pairs, replace(SETTINGS, seed=rerun), [held[0].name])[0]))
+    return Alarms(reruns, alarms, (time.perf_counter() - start) / reruns)
+
+
+def alarms_at_tolerance(n: int, reruns: int, tolerance: float = 0.05, seed: int = 0, worse: Worse = missing_more) -> Alarms:
+    """Runs that have truly lost the whole tolerance in F1 of every task, and no more, in which any check failed."""
+    tasks, rng = benches(n, seed), np.random.default_rng(seed + 2)
+    limits = Limits({Key("f1"): Limit(tolerance)})
+    settings = replace(SETTINGS, metrics=("f1",), policies=False, tolerance=limits)
+    shares = [_share(_counts(b, [b.said(rng) for _ in range(200)]), tolerance, worse) for b in tasks]
+    start, alarms = time.perf_counter(), 0
+    for rerun in range(reruns):
+        pairs = [pair_of(b, b.said(rng), worse(b, b.said(rng), s, rng)) for b, s in zip(tasks, shares, strict=True)]
+        alarms += any(_failed(decide(pairs, replace(settings, seed=rerun))[0]))
+    return Alarms(reruns, alarms, (time.perf_counter() - start) / reruns)
+
+
+def power(n: int, tries: int, worse: Worse = missing_more, seed: int = 0, tasks: int = 4) -> Power:
+    """How often a task's F1 is found to be worse that has truly lost what the gate printed as detectable for that rerun."""
+    held, rng = benches(n, seed, tasks), np.random.default_rng(seed + 3)
+    done = found = 0
+    effects = []
+    for rerun in range(tries):
+        settings = replace(SETTINGS, seed=rerun)
+        said = [(b.said(rng), b.said(rng)) for b in held]
+        pairs = [pair_of(b, *both) for b, both in zip(held, said, strict=True)]
+        printed = _f1_of(decide(pairs, settings)[0], held[0].name).detectable
+        counts = _counts(held[0], [said[0][0]])
+        share = _share(counts, printed, worse) if printed is not None else math.nan
+        if printed is None or math.isnan(share):
+            continue  # no loss of that size can come about in this way
+        after = worse(held[0], said[0][1], share, rng)
+        lost: list[TaskPair] = [pair_of(held[0], said[0][0], after), *pairs[1:]]
+        done, effects = done + 1, [*effects, printed]
+        found += _f1_of(decide(lost, settings)[0], held[0].name).status is Status.FAILED
+    return Power(done, found, float(np.mean(effects)) if effects else math.nan)
+
+
+def _failed(findings: Sequence[Finding]) -> list[bool]:
+    return [f.status is Status.FAILED for f in findings]
+
+
+def _f1_of(findings: Sequence[Finding], task: str) -> Finding:
+    return next(f for f in findings if (f.task, f.metric, f.part) == (task, "f1", ""))
+
+
+def _counts(one: Bench, runs: Sequence[Said]) -> NDArray[np.float64]:
+    """Mean tp, fp, fn, tn under strict."""
+    out = np.zeros(4)
+    for said in runs:
+        label = np.where(said.label < 0, 1 - one.gold, said.label)
+        out += [int(((one.gold == g) & (label == v)).sum()) for g, v in ((1, 1), (0, 1), (1, 0), (0, 0))]
+    return out / len(runs)
+
+
+def _share(counts: NDArray[np.float64], loss: float, worse: Worse) -> float:
+    """Share of found positives to miss, or of passed negatives to flag, that costs as much F1; nan where none does."""
+    cell, move = _MOVES[worse]
+    shares = np.linspace(0, 1, 2001)
+    f1 = CONFUSION["f1"].value
+    lost = f1(counts) - f1(counts + shares[:, None] * counts[cell] * move)
+    return float(np.interp(loss, lost, shares)) if lost[-1] >= loss else math.nan
