@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.errors import ConfigError, did_you_mean, needs_extra
+from guardeval.interop.lm_eval_names import own_names
 from guardeval.task_entries import TaskEntry
 from guardeval.task_file import Task, read_task
 from guardeval.yaml_files import FunctionRef, Spec, YamlFile, load_yaml
@@ -59,21 +60,13 @@ class LmEvalTasks:
         refused = self._table.values["refused"]
         if name in refused:
             return f"does not fit: {refused[name]}"
-        from importlib.util import find_spec
-
-        if find_spec("lm_eval") is not None and _is_theirs(name):
+        if name in own_names():
             return (
                 "it is not known to say what is harmful: a task with two choices is wanted, one of which means that a text "
                 f"is harmful. Known: {', '.join(self.names())}. A task file of your own over its data set is a "
                 "dozen lines (docs/tasks.md)"
             )
         return f"lm-eval has no such task{did_you_mean(name, self.names())}"
-
-
-def _is_theirs(name: str) -> bool:
-    from lm_eval.tasks import TaskManager
-
-    return name in TaskManager().all_tasks
 
 
 def _their_file(path: Path, name: str) -> dict[str, Any]:

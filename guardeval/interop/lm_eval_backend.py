@@ -92,15 +92,15 @@ class LmEvalBackend:
 
     def _rendered(self, turns: list[dict[str, str]]) -> str | None:
         """The turns in the model's chat template; None where there is none. Raises :class:`ModelUnusable`."""
-        tokenizer = getattr(self._lm, "tokenizer", None)
-        if tokenizer is not None and getattr(tokenizer, "chat_template", "unknown") is None:
-            return None
         try:
+            tokenizer = getattr(self._lm, "tokenizer", None)  # some backends fetch it now
+            if tokenizer is not None and getattr(tokenizer, "chat_template", "unknown") is None:
+                return None
             rendered = self._lm.apply_chat_template([dict(turn) for turn in turns])
         except NotImplementedError:
             return None
         except Exception as e:  # a template may raise anything
-            raise ModelUnusable(f"{self.name}: the chat template refuses these turns: {_words(e)}") from e
+            raise ModelUnusable(f"{self.name}: these turns cannot be put into the chat template: {_words(e)}") from e
         if not isinstance(rendered, str):
             raise ModelUnusable(
                 f"{self.name} has no chat template to put turns into: name a tokenizer (-M tokenizer=…), use "

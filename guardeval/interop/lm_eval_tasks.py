@@ -18,6 +18,7 @@ from guardeval.contracts import Case, ChoosingSolver, Request, Solver
 from guardeval.data import Sample, Target
 from guardeval.errors import ConfigError, GuardevalError
 from guardeval.interop.lm_eval_form import Form, fitted, generation_kwargs
+from guardeval.interop.lm_eval_names import own_names
 from guardeval.interop.lm_eval_side import ACCOUNTINGS, ANSWER, BEGUN, METRICS, PROMPT, SYSTEM, Exported, policies_digest
 from guardeval.interop.one_request import all_requests
 from guardeval.panel import is_combining
@@ -212,21 +213,10 @@ def _word(solver: str) -> str:
     return re.sub(r"\W", "_", solver.rpartition(":")[2])
 
 
-_NAME = re.compile(rb"^(?:task|group):[ \t]*[\"']?([\w.+-]+)", re.MULTILINE)
-
-
 def _check_names(planned: Iterable[ExportedTask]) -> None:
     """Raises :class:`ConfigError` for a name that a task of lm-eval's own bears, which the exported one would hide."""
-    from importlib.util import find_spec
-
-    spec = find_spec("lm_eval")
-    if spec is None or spec.origin is None:
-        return
-    names = {one.name.encode() for one in planned}
-    for path in (Path(spec.origin).parent / "tasks").rglob("*.yaml"):
-        if taken := names.intersection(_NAME.findall(path.read_bytes())):
-            name = taken.pop().decode()
-            raise ConfigError(f"lm-eval has a task {name} of its own ({path}); rename the task that is exported")
+    if taken := own_names().intersection(one.name for one in planned):
+        raise ConfigError(f"lm-eval has a task {min(taken)} of its own, which the exported one would hide; rename yours")
 
 
 # ---- the file ----

@@ -154,7 +154,7 @@ def test_a_backend_that_does_not_open_says_why():
 
 
 def test_a_backend_without_anything_to_tell_still_answers(server):
-    (done,) = LmEval("dummy").generate_batch([chatted("Hello")])
+    (done,) = LmEval("dummy").generate_batch([a_request(frame=Frame("", raw=True))])
     assert (done.text, done.finish, done.tokens_out) == ("lol", Finish.STOP, None)
     assert logging.getLogger("lm_eval").level == logging.ERROR
 

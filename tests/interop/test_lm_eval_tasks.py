@@ -176,8 +176,3 @@ async def test_reading_an_answer_needs_no_event_loop_and_works_inside_one():
     solver, case = Registry().build("solvers", "direct"), a_case()
     verdict = read_answer(solver, case, Completion("Decision: harmful\nPolicies: none", Finish.STOP), Traits())
     assert verdict.label is True
-
-
-def test_a_solver_that_waits_is_not_taken_for_one_that_asks_once():
-    with pytest.raises(Exception, match="no running event loop|waits"):
-        only_request(Registry().build("solvers", "self_consistency"), a_case(), Traits())
