@@ -164,12 +164,11 @@ class TaskIndex:
         if entry is None:
             entry = self._from_source(name)
         if entry is None:
-            raise ConfigError(f"unknown task {name!r}{did_you_mean(name, [*self._entries, *self.sourced()])}")
             broken = len(self._scan.problems)
             hint = (
                 f"; {broken} installed task files or packages cannot be used: `guardeval validate` says why" if broken else ""
             )
-            raise ConfigError(f"unknown task {name!r}{did_you_mean(name, self._entries)}{hint}")
+            raise ConfigError(f"unknown task {name!r}{did_you_mean(name, [*self._entries, *self.sourced()])}{hint}")
         return entry
 
     def _from_source(self, name: str) -> TaskEntry | None:
