@@ -113,6 +113,16 @@ class Marker:
         return found
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Samples that each model has seen."""
+        return dict(self._counts)
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Count what another part of the run found."""
+        for name, n in counts.items():
+            self._counts[name] = self._counts.get(name, 0) + n
+
+    @property
     def contacts(self) -> tuple[Contact, ...]:
         """Of the models that have seen anything of the task."""
         told = [Contact(name, n, self._made_from[name]) for name, n in self._counts.items()]

@@ -36,12 +36,22 @@ def levels_of(scores: Floats, most: int | None = None, groups: int = 1024) -> tu
 
     Where there are more than ``most`` distinct scores, neighbours share a level: ``groups`` levels of about equal mass.
     """
-    ordered = np.sort(scores)
-    distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
-    exact = most is None or len(distinct) <= most
-    if not exact:
-        distinct = np.unique(ordered[np.arange(groups) * len(ordered) // groups])
-    return np.searchsorted(distinct, scores, side="right") - 1, len(distinct), exact
+    in_order = bool((scores[1:] >= scores[:-1]).all())  # then a quarter of the memory will do
+    ordered = scores if in_order else np.sort(scores)
+    changes = np.append(False, ordered[1:] != ordered[:-1])[: len(ordered)]
+    count = int(changes.sum()) + bool(len(ordered))
+    exact = most is None or count <= most
+    if exact and in_order:
+        return changes.cumsum(dtype=np.int64), count, True
+    distinct = ordered[np.append(True, changes[1:])[: len(ordered)]] if exact else _grouped(ordered, groups)
+    level = np.searchsorted(distinct, scores, side="right")
+    level -= 1
+    return level, len(distinct), exact
+
+
+def _grouped(ordered: Floats, groups: int) -> Floats:
+    """Least scores of groups of about equal mass."""
+    return np.unique(ordered[np.arange(groups) * len(ordered) // groups])
 
 
 def _falling(pos: Floats, neg: Floats) -> tuple[Floats, Floats]:

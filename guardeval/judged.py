@@ -1,7 +1,8 @@
 """Judged samples as columns: what scorers read, in some 100 bytes a sample however long the texts are.
 
 A :class:`Judgements` is also a sequence of :class:`~guardeval.data.Judged`, read back from the run folder one at a time,
-so a scorer may loop over samples; the shipped ones use the columns.
+so a scorer may loop over samples; the shipped ones use the columns. Columns of many samples lie in files (see
+:mod:`guardeval.spill`): memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from guardeval.data import Judged, Outcome, Target, Verdict, Voters
+from guardeval.spill import MOST, Spill, Texts, TextSpill, mapped
+from guardeval.values import value
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["OUTCOMES", "Collector", "Judgements", "cluster_of"]
+__all__ = ["OUTCOMES", "Collector", "Judgements", "Packed", "cluster_of"]
 
 OUTCOMES = (Outcome.PARSED, Outcome.UNPARSEABLE, Outcome.TRUNCATED, Outcome.FAILED)  # a code is an index into it
 _CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
@@ -50,7 +55,9 @@ _COLUMNS: Mapping[str, str] = {
     "votes_for": "i",  # of these, positive
     "seen": "b",  # 1: a model that judged it was trained on its prompt
 }
-_PACK = struct.Struct("<" + "".join(_COLUMNS.values())).pack
+_STRUCT = struct.Struct("<" + "".join(_COLUMNS.values()))
+_PACK = _STRUCT.pack
+_CHUNK = 1 << 16  # samples turned into columns at a time
 _NUMPY = {name: {"q": "i8", "i": "i4", "b": "i1", "d": "f8"}[code] for name, code in _COLUMNS.items()}
 
 
@@ -157,19 +164,36 @@ class Judgements(Sequence[Judged]):
         return collector.judgements(list(judged).__getitem__)
 
 
-class Collector:
-    """Takes judged samples one at a time, in any order, and keeps their columns."""
+@value
+class Packed:
+    """Columns of some samples as bytes, with their ids and categories: what crosses from one process to another."""
 
-    def __init__(self, target: Target, policy_names: Sequence[str]) -> None:
+    rows: bytes
+    ids: list[str]
+    categories: list[str | None]
+
+    def in_order(self, order: Sequence[int]) -> Packed:
+        """The same samples, the ``order[i]``-th at place i."""
+        size = _STRUCT.size
+        rows = b"".join(self.rows[i * size : (i + 1) * size] for i in order)
+        return Packed(rows, [self.ids[i] for i in order], [self.categories[i] for i in order])
+
+
+class Collector:
+    """Takes judged samples one at a time, in any order, and keeps their columns: beyond ``most`` bytes in files without a
+    name in ``folder`` (None: the system's for passing files)."""
+
+    def __init__(self, target: Target, policy_names: Sequence[str], folder: Path | None = None, most: int = MOST) -> None:
         self.target = target
         self.policy_names = tuple(policy_names)
         if len(self.policy_names) > 63:
             raise ValueError(f"{len(self.policy_names)} policies: at most 63 fit one run")
         self._bit = {name: 1 << i for i, name in enumerate(self.policy_names)}
         self._known_bits: dict[frozenset[str], int] = {}  # a run has a handful of different sets
-        self._rows = bytearray()  # packed: 102 bytes a sample
-        self._ids: list[str] = []
-        self._categories: list[str | None] = []
+        self._folder = folder
+        self._rows = Spill(folder, most)  # packed: 102 bytes a sample
+        self._ids = TextSpill(folder, most)
+        self._categories = TextSpill(folder, most)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -188,7 +212,7 @@ class Collector:
         paper = -2
         if readings is not None and "paper" in readings:
             paper = -1 if readings["paper"] is None else int(readings["paper"])
-        self._rows += _PACK(
+        packed = _PACK(
             sample.index,
             -1 if gold is None else gold,
             -1 if label is None else label,
@@ -209,21 +233,58 @@ class Collector:
             *(_counted(verdict) if verdict.votes else _NO_VOTES),
             judged.seen,
         )
+        self._rows.write(packed)
         self._ids.append(sample.id)
         self._categories.append(sample.category)
 
+    def packed(self) -> Packed:
+        """All samples in the order in which they came, for :meth:`extend` of another process's collector."""
+        ids = [i for i in self._ids.texts() if i is not None]
+        return Packed(bytes(self._rows.buffer()), ids, list(self._categories.texts()))
+
+    def extend(self, samples: Packed) -> None:
+        self._rows.write(samples.rows)
+        self._ids.extend(samples.ids)
+        self._categories.extend(samples.categories)
+
     def judgements(self, read: Callable[[int], Judged], stream: Callable[[], Iterator[Judged]] | None = None) -> Judgements:
         """All samples in source order; ``read(i)`` must return the i-th in that order, ``stream()`` all in that order."""
+        columns = self._split()
+        ids, categories, rows = self._ids.texts(), self._categories.texts(), columns["row"]
+        if (rows[1:] < rows[:-1]).any():
+            order = rows.argsort(kind="stable")
+            columns = {name: self._placed(column[order]) for name, column in columns.items()}
+            ids, categories = _in_order(ids, order), _in_order(categories, order)
+        known = cast("Sequence[str]", ids)  # every sample has one
+        return Judgements(self.target, self.policy_names, columns, known, categories, read, stream)
+
+    def _split(self) -> dict[str, NDArray[Any]]:
+        """Packed rows → one array a column, some at a time."""
         import numpy as np
 
-        table = np.frombuffer(bytes(self._rows), np.dtype([(name, f"<{code}") for name, code in _NUMPY.items()]))
-        columns = {name: np.ascontiguousarray(table[name]) for name in _COLUMNS}
-        ids, categories, rows = self._ids, self._categories, columns["row"]
-        if (rows[1:] < rows[:-1]).any():
-            order = np.argsort(rows, kind="stable")
-            columns = {name: column[order] for name, column in columns.items()}
-            ids, categories = [ids[i] for i in order], [categories[i] for i in order]
-        return Judgements(self.target, self.policy_names, columns, ids, categories, read, stream)
+        dtype = np.dtype([(name, f"<{code}") for name, code in _NUMPY.items()])
+        n = len(self._rows) // _STRUCT.size
+        table = np.frombuffer(self._rows.buffer(), dtype, n) if n else np.zeros(0, dtype)
+        if not self._rows.on_disk:
+            return {name: np.ascontiguousarray(table[name]) for name in _COLUMNS}
+        columns = {name: mapped(n, code, self._folder) for name, code in _NUMPY.items()}
+        for start in range(0, n, _CHUNK):
+            part = table[start : start + _CHUNK]
+            for name, column in columns.items():
+                column[start : start + len(part)] = part[name]
+        return columns
+
+    def _placed(self, column: NDArray[Any]) -> NDArray[Any]:
+        """On disk, where the others are."""
+        if not self._rows.on_disk:
+            return column
+        out = mapped(len(column), column.dtype, self._folder)
+        out[:] = column
+        return out
+
+
+def _in_order(texts: Sequence[str | None], order: NDArray[np.int64]) -> Sequence[str | None]:
+    return texts.in_order(order) if isinstance(texts, Texts) else [texts[i] for i in order.tolist()]
 
 
 _NO_VOTES = (0, 0, 0)

@@ -30,6 +30,12 @@ class LostVotes:
         if lost and not self.first_error:
             self.first_error = " ".join(lost[0].raw.split())
 
+    def add(self, other: LostVotes) -> None:
+        """Count what another part of the run lost."""
+        self.samples += other.samples
+        self.voters.update(other.voters)
+        self.first_error = self.first_error or other.first_error
+
     def notice(self, redact: bool, again: str = "the same command asks") -> str:
         """Empty where every vote was heard; of a redacted run without the error, which may quote the row. ``again``: who asks
         them once more."""

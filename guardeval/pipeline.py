@@ -5,38 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import gc
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from guardeval.broker import Broker, BudgetSpent, Counters, Estimate, default_cache_path
-from guardeval.card_defaults import Asked, with_card_defaults
-from guardeval.contamination import Contact, Marker, is_untold, seen_by
-from guardeval.contracts import Case, ChoosingSolver, Solver
-from guardeval.data import Judged, Outcome, Sample, Target, Verdict
-from guardeval.errors import ConfigError, DataError, GuardevalError, ModelError, ModelUnusable, PluginError
+from guardeval.broker import Broker, Counters, Estimate
+from guardeval.brokers import broker_for
+from guardeval.card_defaults import with_card_defaults
+from guardeval.contamination import Contact, is_untold
+from guardeval.contracts import Case
+from guardeval.data import Outcome, Target
+from guardeval.errors import ConfigError, DataError, GuardevalError, ModelError, ModelUnusable
+from guardeval.executors import Executor, Hands, make_executor
 from guardeval.judged import OUTCOMES, Judgements
 from guardeval.lost_votes import LostVotes
-from guardeval.models import ModelSpec, build_model, find_model
-from guardeval.panel import is_combining
-from guardeval.party import Party, Seat, labelled
+from guardeval.models import ModelSpec
+from guardeval.party import Party
 from guardeval.policies import PolicySet, load_policies
 from guardeval.registry import Registry
 from guardeval.results import assemble_head, assemble_results, assemble_run_record, group_specs
-from guardeval.runs import RunFolder, SampleLog
+from guardeval.running import Progress, Running, Silent
+from guardeval.runs import RunFolder
 from guardeval.scoring import DEFAULT_SCORERS, checked_scorer, score_task
-from guardeval.settings import DEFAULT_POLICIES, DEFAULT_SOLVER, Settings
+from guardeval.seating import parties_of
+from guardeval.settings import DEFAULT_POLICIES, Settings
 from guardeval.task import TaskIndex
-from guardeval.voting import Combiner
 
 if TYPE_CHECKING:
-    from guardeval.broker import Bound
-    from guardeval.panel import BoundPanel
     from guardeval.task import Rows, Selection, Task
 
 __all__ = [
@@ -53,29 +51,6 @@ __all__ = [
     "run_each",
     "run_plan",
 ]
-
-
-class Progress(Protocol):
-    """What a run tells whoever watches it."""
-
-    def start(self, task: str, total: int | None, counters: Counters) -> None: ...
-
-    def sample(self, judged: Judged) -> None: ...
-
-    def finish(self, task: str) -> None: ...
-
-
-class Silent:
-    """Watches and tells nobody."""
-
-    def start(self, task: str, total: int | None, counters: Counters) -> None:
-        return
-
-    def sample(self, judged: Judged) -> None:
-        return
-
-    def finish(self, task: str) -> None:
-        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +95,7 @@ class Plan:
     policies: PolicySet
     scorers: Mapping[str, Mapping[str, Any]]  # task → name → scorer
     parties: tuple[Party, ...]  # a run each
+    executor: Executor
 
 
 def plan(settings: Settings, registry: Registry | None = None) -> Plan:
@@ -130,7 +106,8 @@ def plan(settings: Settings, registry: Registry | None = None) -> Plan:
     selection = TaskIndex(settings.include_path, registry).select(settings.task)
     selection = _of_target(selection, settings.target)
     policies = load_policies(settings.policies or DEFAULT_POLICIES)
-    parties = _parties(complete, registry)
+    parties = parties_of(complete, registry)
+    executor = make_executor(settings.executor, settings.executor_args)
     for party in parties:
         _checked_targets(party, selection)
     for seat in (seat for party in parties for seat in party.seats):
@@ -144,26 +121,7 @@ def plan(settings: Settings, registry: Registry | None = None) -> Plan:
         task.name: task.open(settings.data, limit=settings.limit, seed=settings.seed, only=settings.samples or None)
         for task in selection.tasks
     }
-    return Plan(settings, registry, selection, rows, policies, scorers, parties)
-
-
-def _parties(asked: Asked, registry: Registry) -> tuple[Party, ...]:
-    """Who is asked in which run: a solver that combines takes all models together, any other one model a run."""
-    settings = asked.settings
-    name = settings.solver or DEFAULT_SOLVER
-    solver = _solver(name, settings.solver_args, registry)
-    seats = []
-    for spec, remarks in zip(settings.model, asked.remarks, strict=True):
-        own = None if spec.solver is None else _solver(spec.solver, spec.solver_args, registry)
-        model = build_model(spec, registry)
-        seen = seen_by(find_model(spec.name, registry).folder, model)
-        seats.append(Seat(spec, model, own, seen, remarks))
-    if is_combining(solver):
-        party = Party(tuple(seats), name, solver)
-        if isinstance(solver, Combiner):
-            solver.check(party.names)
-        return (party,)
-    return tuple(_alone(seat, name, solver) for seat in seats)
+    return Plan(settings, registry, selection, rows, policies, scorers, parties, executor)
 
 
 def _checked_targets(party: Party, selection: Selection) -> None:
@@ -174,23 +132,6 @@ def _checked_targets(party: Party, selection: Selection) -> None:
             can = ", ".join(sorted(able))
             said = f"solver {party.solver_name} cannot be asked for {task.target} (task {task.name})"
             raise ConfigError(f"{said}; it judges {can}; --target leaves out the other tasks")
-
-
-def _alone(seat: Seat, name: str, solver: Solver) -> Party:
-    """One model with its own solver, or the one for all; of a solver that chooses, what it chose."""
-    own_name, own = (seat.spec.solver or name, seat.solver or solver)
-    if isinstance(own, ChoosingSolver):
-        chosen, own = own.for_model(seat.spec.name)
-        said = f"{seat.spec.name}: asked by {labelled(chosen, own)}, which {own_name} chose by its name"
-        own_name, seat = chosen, replace(seat, remarks=(*seat.remarks, said))
-    return Party((seat,), own_name, own)
-
-
-def _solver(name: str, options: Mapping[str, Any], registry: Registry) -> Solver:
-    solver = registry.build("solvers", name, options)
-    if not isinstance(solver, Solver):
-        raise PluginError(f"solver {name!r} has no solve(case, model)")
-    return solver
 
 
 def _of_target(selection: Selection, target: Target | None) -> Selection:
@@ -233,7 +174,8 @@ def run(
             f"guardeval.run takes one model, not {len(parsed.model)}, unless the solver combines them (ensemble, cascade); "
             "call it once a model, or use run_all"
         )
-    return next(run_plan(resolved, progress))
+    with contextlib.closing(run_plan(resolved, progress)) as runs:
+        return next(runs)
 
 
 def run_all(settings: Settings, registry: Registry | None = None, progress: Progress | None = None) -> list[Run]:
@@ -250,17 +192,18 @@ def run_each(settings: Settings, registry: Registry | None = None, progress: Pro
     yield from run_plan(plan(settings, registry), progress)
 
 
-def run_plan(resolved: Plan, progress: Progress | None = None) -> Iterator[Run]:
+def run_plan(resolved: Plan, progress: Progress | None = None) -> Generator[Run, None, None]:
     """What a plan says, run as :func:`run_each` does."""
     for rows in resolved.rows.values():
         rows.count()  # reads every row: what is wrong with one, of any task, is said before anything is asked
     spent = 0.0
-    for party in resolved.parties:
-        done = _run_one(resolved, party, progress or Silent(), spent)
-        yield done
-        if done.status != "complete":
-            return
-        spent += done.counters.cost
+    with resolved.executor.open(resolved) as hands:
+        for party in resolved.parties:
+            done = _run_one(resolved, party, hands, progress or Silent(), spent)
+            yield done
+            if done.status != "complete":
+                return
+            spent += done.counters.cost
 
 
 def dry_run(settings: Settings, registry: Registry | None = None) -> dict[str, Estimate]:
@@ -274,7 +217,7 @@ def dry_run(settings: Settings, registry: Registry | None = None) -> dict[str, E
 
 
 async def _count(resolved: Plan, party: Party) -> Estimate:
-    async with _broker(resolved.settings, dry=True) as broker:
+    async with broker_for(resolved.settings, dry=True) as broker:
         await foresee(resolved, party, broker)
         return broker.estimate
 
@@ -288,40 +231,20 @@ async def foresee(resolved: Plan, party: Party, broker: Broker) -> None:
                 await party.solver.solve(Case(sample, task.target, resolved.policies), bound.asker())
 
 
-def _broker(settings: Settings, dry: bool = False, spent: float = 0.0) -> Broker:
-    cache = None if settings.no_cache else Path(settings.cache) if settings.cache else default_cache_path()
-    left = None if settings.max_cost is None else max(settings.max_cost - spent, sys.float_info.min)
-    return Broker(cache=cache, max_connections=settings.max_connections, max_cost=left, dry=dry)
-
-
-def _run_one(resolved: Plan, party: Party, progress: Progress, spent: float) -> Run:
+def _run_one(resolved: Plan, party: Party, hands: Hands, progress: Progress, spent: float) -> Run:
     settings = resolved.settings
     started = datetime.now()
     tasks = "+".join(map(_short, settings.task))
     folder = RunFolder(Path(settings.output_path), tasks, party.solver_name, party.name, started)
-    state = _State(resolved, party, folder, progress, spent)
+    running = Running(resolved, party, folder, progress, spent)
     try:
-        with _few_collections():
-            asyncio.run(_ask_all(state))
+        hands.ask_all(running)
     except KeyboardInterrupt:
-        state.status = "interrupted"
+        running.status = "interrupted"
     except BaseException:
-        state.abandon()
+        running.abandon()
         raise
-    return _finish(state, started)
-
-
-@contextlib.contextmanager
-def _few_collections() -> Iterator[None]:
-    """Spare the cycle collector: what a run holds on to makes no cycles, and looking for them costs some 5 % of it."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
+    return _finish(running, started)
 
 
 def _short(task: str) -> str:
@@ -329,127 +252,43 @@ def _short(task: str) -> str:
     return Path(task).stem if task.endswith((".yaml", ".yml")) else task
 
 
-@dataclass
-class _State:
-    """What has been heard so far; outlives the event loop, so that an interrupted run keeps it."""
-
-    resolved: Plan
-    party: Party
-    folder: RunFolder
-    progress: Progress
-    spent: float = 0.0  # US dollars, by earlier models of the same command
-    logs: dict[str, SampleLog] = field(default_factory=dict)
-    lost: dict[str, LostVotes] = field(default_factory=dict)
-    markers: dict[str, Marker] = field(default_factory=dict)
-    counters: Counters = field(default_factory=Counters)
-    status: str = "complete"
-    first_error: str = ""
-
-    def abandon(self) -> None:
-        for log in self.logs.values():
-            log.abandon()
-        self.folder.discard()
-
-
-async def _ask_all(state: _State) -> None:
-    resolved = state.resolved
-    async with _broker(resolved.settings, spent=state.spent) as broker:
-        state.counters = broker.counters
-        bound = state.party.bind(broker)
-        for task in resolved.selection.tasks:
-            rows = resolved.rows[task.name]
-            log = state.folder.samples(task.name, task.target, resolved.policies.names, resolved.settings.redact)
-            state.logs[task.name] = log
-            state.progress.start(task.name, rows.count(), broker.counters)
-            try:
-                await _ask(state, task, iter(rows), bound, log)
-            finally:
-                state.progress.finish(task.name)
-            if state.status != "complete":
-                return
-
-
-async def _ask(state: _State, task: Task, samples: Iterator[Sample], bound: Bound | BoundPanel, log: SampleLog) -> None:
-    """Workers over one iterator, not a task a sample: a hundred thousand rows stay as light as one."""
-    solver, policies, progress = state.party.solver, state.resolved.policies, state.progress
-    lost = state.lost.setdefault(task.name, LostVotes())
-    seen = state.markers.setdefault(task.name, state.party.marker(task.name))
-
-    async def work() -> None:
-        for sample in samples:
-            asker = bound.asker()
-            case = Case(sample, task.target, policies)
-            try:
-                verdict = await solver.solve(case, asker)
-            except BudgetSpent:  # the others finish what is under way and paid for, then stop by themselves
-                state.status = "stopped"
-                return
-            except Exception as e:  # noqa: BLE001 - told apart there: a sample that failed, or a run that must end
-                verdict = _unheard(e, case, solver)
-            judged = Judged(sample, verdict, asker.usage(), seen(sample))
-            if verdict.outcome is Outcome.FAILED and not state.first_error:
-                state.first_error = verdict.raw
-            lost.look(verdict)
-            log.add(judged, asker.exchanges)
-            progress.sample(judged)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(bound.parallel):
-                group.create_task(work())
-    except BaseExceptionGroup as problems:
-        raise _first(problems) from None
-
-
-def _first(problems: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What broke the run, from what its workers raised: they all stop for one reason."""
-    first = problems.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def _unheard(error: Exception, case: Case, solver: Solver) -> Verdict:
-    """FAILED, for an error of this one sample; any other ends the run."""
-    if isinstance(error, ModelError) and not isinstance(error, ModelUnusable):
-        return Verdict(case.target, Outcome.FAILED, raw=str(error))
-    if isinstance(error, GuardevalError):  # a model that cannot be used, a cache that cannot be written
-        raise error
-    # a solver that breaks on a sample is a broken plugin: name it, do not skip the sample
-    said = f"solver {type(solver).__name__} broke on sample {case.sample.id}: {type(error).__name__}: {error}"
-    raise PluginError(said) from error
-
-
-def _finish(state: _State, started: datetime) -> Run:
-    resolved, party = state.resolved, state.party
-    judged = {name: log.close() for name, log in state.logs.items()}
+def _finish(running: Running, started: datetime) -> Run:
+    resolved, party = running.plan, running.party
+    judged = {name: log.close() for name, log in running.logs.items()}
     total = sum(len(j) for j in judged.values())
-    if state.status == "complete" and not total:
-        state.folder.discard()
+    if running.status == "complete" and not total:
+        running.folder.discard()
         raise DataError(f"no labelled sample in {', '.join(r.source for r in resolved.rows.values())}: nothing was asked")
-    if state.status == "complete" and all((j.outcome == OUTCOMES.index(Outcome.FAILED)).all() for j in judged.values()):
-        state.folder.discard()
+    if running.status == "complete" and all((j.outcome == OUTCOMES.index(Outcome.FAILED)).all() for j in judged.values()):
+        running.folder.discard()
         said = f"model {party.name!r} was never heard: all {total} samples failed"
-        raise ModelUnusable(f"{said}, the first with: {state.first_error}")
+        raise ModelUnusable(f"{said}, the first with: {running.first_error}")
     runs: dict[str, TaskRun] = {}
     broken: GuardevalError | None = None
     for task in resolved.selection.tasks:
         if task.name not in judged:
             continue
-        contacts = state.markers[task.name].contacts if task.name in state.markers else ()
+        heard = running.heard[task.name]
+        contacts = heard.marker.contacts
         try:
             metrics, better = score_task(judged[task.name], resolved.scorers[task.name], is_untold(contacts))
         except GuardevalError as e:  # what was heard is written first: it was paid for
             broken = broken or e
             metrics, better = score_task(judged[task.name], {}, is_untold(contacts))
         metrics = {"name": task.name, "alias": task.title, "target": str(task.target), **metrics}
-        lost = state.lost.get(task.name, LostVotes())
-        runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better, lost, contacts)
-    head = assemble_head(resolved, party, runs, state.counters, state.status, started, datetime.now())
+        runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better, heard.lost, contacts)
+    head = assemble_head(resolved, party, runs, running.counters, running.status, started, datetime.now())
+    head |= {"executor": running.executor} if running.executor else {}
     metrics = {name: r.metrics for name, r in runs.items()}
     directions = {name: r.higher_is_better for name, r in runs.items()}
     results = assemble_results(head, group_specs(resolved), metrics, directions)
-    state.folder.write_run(assemble_run_record(resolved, party, runs, head, state.folder.date))
-    state.folder.write_results(results)
+    running.folder.write_run(assemble_run_record(resolved, party, runs, head, running.folder.date))
+    running.folder.write_results(results)
     if broken is not None:
-        again = f"the answers are kept: `guardeval score {quote(str(state.folder.path))} --scorer …` scores them without asking"
+        path = quote(str(running.folder.path))
+        again = f"the answers are kept: `guardeval score {path} --scorer …` scores them without asking"
         raise type(broken)(f"{broken}; {again}") from broken
-    return Run(state.folder.path, resolved.settings, state.status, results, runs, state.counters, party.combined)
+    if running.problem is not None:
+        said = f"{running.problem}; what was heard is kept as an interrupted run: {running.folder.path}"
+        raise type(running.problem)(said) from running.problem
+    return Run(running.folder.path, resolved.settings, running.status, results, runs, running.counters, party.combined)

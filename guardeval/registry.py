@@ -37,6 +37,10 @@ class Registry:
         self._by_kind: dict[str, dict[str, tuple[EntryPoint, ...]]] = {}
         self._unreadable: dict[str, str] = {}  # distribution → what is wrong with its list of entry points
 
+    def __getstate__(self) -> dict[str, Any]:
+        """In another process it collects anew what is installed there."""
+        return {"_given": self._given, "_by_kind": {}}
+
     def entries(self, kind: str) -> dict[str, EntryPoint]:
         """Name → entry point, sorted by name; of a name that is claimed twice the first: see :meth:`clashes`."""
         return {name: claims[0] for name, claims in self._claims(kind).items()}

@@ -21,13 +21,14 @@ from guardeval.policies import VERBOSITIES
 from guardeval.registry import configuration
 from guardeval.runs import StoredRun, environment
 from guardeval.scoring import GroupSpec, group_results
+from guardeval.settings import Settings
 from guardeval.voting import Combiner
 
 if TYPE_CHECKING:
     from guardeval.broker import Counters
     from guardeval.pipeline import Plan, TaskRun
 
-__all__ = ["assemble_head", "assemble_results", "assemble_run_record", "group_specs", "groups_of"]
+__all__ = ["assemble_head", "assemble_results", "assemble_run_record", "group_specs", "groups_of", "settings_from_anywhere"]
 
 _MOST_ERROR = 300  # characters of an error that a notice shows
 _LOOK = 5  # samples whose notes are looked at
@@ -205,7 +206,7 @@ def assemble_run_record(
     plan: Plan, party: Party, runs: Mapping[str, TaskRun], head: Mapping[str, Any], date: str
 ) -> dict[str, Any]:
     """``run.yaml``: the settings under their flags' names, and a ``record`` of what ran that ``--config`` passes over."""
-    settings = _from_anywhere(plan.settings.to_mapping(), party)
+    settings = settings_from_anywhere(plan.settings, party)
     record = {
         "guardeval": guardeval.__version__,
         "date": date,
@@ -229,9 +230,9 @@ def recorded_party(party: Party) -> dict[str, Any]:
     }
 
 
-def _from_anywhere(settings: dict[str, Any], party: Party) -> dict[str, Any]:
+def settings_from_anywhere(settings: Settings, party: Party) -> dict[str, Any]:
     """Settings that mean the same in any working directory: files and folders that were named become absolute paths."""
-    out = dict(settings)
+    out = settings.to_mapping()
     if out["data"] not in ("hub", "sample"):
         whole = Path(out["data"]).expanduser()
         parts = [out["data"]] if whole.exists() else out["data"].split(",")

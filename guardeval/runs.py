@@ -13,23 +13,40 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
 from guardeval.contracts import Exchange
 from guardeval.data import Judged, Target
 from guardeval.errors import ConfigError, DataError
-from guardeval.judged import Collector, Judgements, cluster_of
+from guardeval.judged import Collector, Judgements, Packed, cluster_of
 from guardeval.run_names import path_parts
 from guardeval.sample_lines import LineWriter, judged_from_line
+from guardeval.spill import MOST, NumberSpill, mapped
+from guardeval.values import value
 
-__all__ = ["RunFolder", "SampleLog", "StoredRun", "TaskRecord", "find_runs", "open_run", "read_run_yaml", "write_atomically"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "LoggedPart",
+    "RunFolder",
+    "SampleLog",
+    "StoredRun",
+    "TaskRecord",
+    "find_runs",
+    "open_run",
+    "read_run_yaml",
+    "write_atomically",
+]
 
 RUN_FILE = "run.yaml"
 _BUFFER = 1 << 18
@@ -124,17 +141,28 @@ def results_json(results: Mapping[str, Any]) -> bytes:
         return orjson.dumps(plain, option=option)
 
 
+@value
+class LoggedPart:
+    """Judged samples of one task in source order, as another process logged them: see :meth:`SampleLog.add_part`."""
+
+    lines: bytes
+    lengths: bytes  # of each line, 64-bit numbers
+    indices: bytes  # row numbers, 64-bit numbers
+    columns: Packed
+
+
 class SampleLog:
     """Writes the judged samples of one task as they come and keeps their columns; the file ends up in source order."""
 
     def __init__(self, path: Path, target: Target, policy_names: Sequence[str], redact: bool) -> None:
         self.path = path
-        self.collector = Collector(target, policy_names)
+        self.collector = Collector(target, policy_names, path.parent)
         self._lines = LineWriter(target, redact)
         self._part = path.with_name(path.name + ".part")
         self._file: IO[bytes] = self._part.open("wb", _BUFFER)
-        self._index = array("q")
-        self._length = array("q")
+        self._index = NumberSpill(path.parent)
+        self._length = NumberSpill(path.parent)
+        self._last = -1
         self._ordered = True
 
     def add(self, judged: Judged, exchanges: Sequence[Exchange], cluster: int | None = None) -> None:
@@ -145,40 +173,75 @@ class SampleLog:
     def add_line(self, judged: Judged, line: bytes, cluster: int) -> None:
         """A sample whose line is written already: of another run, word for word."""
         self._file.write(line)
-        self._ordered = self._ordered and (not self._index or self._index[-1] < judged.sample.index)
-        self._index.append(judged.sample.index)
+        index = judged.sample.index
+        self._ordered = self._ordered and self._last < index
+        self._last = index
+        self._index.append(index)
         self._length.append(len(line))
         self.collector.add(judged, cluster)
+
+    def add_part(self, part: LoggedPart) -> None:
+        """Many samples at once; the part's own are in order."""
+        indices = array("q", part.indices)
+        if not indices:
+            return
+        self._file.write(part.lines)
+        self._ordered = self._ordered and self._last < indices[0]
+        self._last = indices[-1]
+        self._index.extend(part.indices)
+        self._length.extend(part.lengths)
+        self.collector.extend(part.columns)
 
     def close(self) -> Judgements:
         """Put the file in place, in source order, and return its samples."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+        lengths = self._length.values()
         if not self._ordered:
-            self._sort()
+            lengths = self._sort(lengths)
         self._part.replace(self.path)
-        return _judgements(self.collector, self.path)
+        return _judgements(self.collector, self.path, _offsets(lengths, self.path.parent))
 
-    def _sort(self) -> None:
-        """Copy the lines in source order; answers come back in any order."""
+    def _sort(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Copy the lines in source order; answers come back in any order. Neighbours that stay neighbours go together."""
         import numpy as np
 
-        lengths = np.asarray(self._length)
-        starts = np.cumsum(lengths) - lengths
-        order = np.argsort(np.asarray(self._index), kind="stable")
+        order = self._index.values().argsort(kind="stable")
+        ends = np.cumsum(lengths)
+        first = np.flatnonzero(np.diff(order, prepend=-2) != 1)
+        last = np.append(first[1:], len(order)) - 1
         ordered = self._part.with_name(self._part.name + ".sorted")
         with self._part.open("rb") as source, ordered.open("wb", _BUFFER) as out:
-            for i in order:
-                source.seek(int(starts[i]))
-                out.write(source.read(int(lengths[i])))
+            for i, j in zip(order[first].tolist(), order[last].tolist(), strict=True):
+                start = int(ends[i] - lengths[i])
+                source.seek(start)
+                _copy(source, out, int(ends[j]) - start)
             out.flush()
             os.fsync(out.fileno())
         ordered.replace(self._part)
+        return np.asarray(lengths[order])
 
     def abandon(self) -> None:
         self._file.close()
         self._part.unlink(missing_ok=True)
+
+
+def _copy(source: IO[bytes], out: IO[bytes], size: int) -> None:
+    while size > 0:
+        data = source.read(min(size, _BUFFER))
+        out.write(data)
+        size -= len(data)
+
+
+def _offsets(lengths: NDArray[np.int64], folder: Path) -> NDArray[np.int64]:
+    """Where each line begins."""
+    import numpy as np
+
+    starts = mapped(len(lengths), np.int64, folder) if len(lengths) * 8 > MOST else np.empty(len(lengths), np.int64)
+    np.cumsum(lengths, out=starts)
+    starts -= lengths
+    return starts
 
 
 def _lines(path: Path) -> Iterator[tuple[Judged, int]]:
@@ -187,25 +250,26 @@ def _lines(path: Path) -> Iterator[tuple[Judged, int]]:
             yield judged_from_line(line, lambda number=number: f"{path}:{number}")  # type: ignore[misc]
 
 
-def _judgements(collector: Collector, path: Path) -> Judgements:
-    return collector.judgements(_Reader(path).read, lambda: (judged for judged, _ in _lines(path)))
+def _judgements(collector: Collector, path: Path, offsets: NDArray[np.int64] | None = None) -> Judgements:
+    return collector.judgements(_Reader(path, offsets).read, lambda: (judged for judged, _ in _lines(path)))
 
 
 class _Reader:
-    """Random access to the lines of a samples file; offsets are found on first use."""
+    """Random access to the lines of a samples file; offsets are found on first use where they are not known."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, offsets: NDArray[np.int64] | None = None) -> None:
         self.path = path
-        self._offsets: array[int] | None = None
+        self._offsets = offsets
 
     def read(self, i: int) -> Judged:
         if i and self._offsets is None:
-            self._offsets = array("q", [0])
+            lengths = NumberSpill()
             with self.path.open("rb", _BUFFER) as f:
                 for line in f:
-                    self._offsets.append(self._offsets[-1] + len(line))
+                    lengths.append(len(line))
+            self._offsets = _offsets(lengths.values(), Path(tempfile.gettempdir()))
         with self.path.open("rb") as f:
-            f.seek(self._offsets[i] if self._offsets is not None else 0)
+            f.seek(int(self._offsets[i]) if self._offsets is not None else 0)
             return judged_from_line(f.readline(), lambda: f"{self.path}:{i + 1}")[0]
 
 

@@ -37,10 +37,15 @@ class Scored:
 
     @classmethod
     def of(cls, judged: Judgements) -> Scored:
-        parsed = judged.outcome == OUTCOMES.index(Outcome.PARSED)
-        keep = parsed & (judged.gold >= 0) & ~np.isnan(judged.score)
-        order = np.flatnonzero(keep)
-        order = order[np.lexsort((judged.gold[order], judged.score[order]))]
+        keep = judged.outcome == OUTCOMES.index(Outcome.PARSED)
+        keep &= judged.gold >= 0
+        keep &= judged.score >= 0.0  # not nan
+        at = np.flatnonzero(keep)
+        key = (judged.score[at] + 0.0).view(np.int64)  # the bits of numbers from 0 to 1 stand in their order; -0.0 is 0.0
+        key <<= 1
+        key |= judged.gold[at]
+        order = at[key.argsort(kind="stable")]
+        del at, key  # of ten million samples, 160 MB
         return cls(judged.score[order], judged.gold[order], judged.cluster[order])
 
     def __len__(self) -> int:
@@ -76,5 +81,7 @@ class Scored:
     def mean_by_pattern(self, values: NDArray[Any]) -> Floats:
         """Mean of a per-sample value over the samples of each pattern, (patterns,)."""
         level, gold = self.resampler.patterns
-        sums = sum_by(self._grouped[0] * 2 + self.gold, values, 2 * self._grouped[1])
+        of = self._grouped[0] * 2
+        of += self.gold
+        sums = sum_by(of, values, 2 * self._grouped[1])
         return np.asarray(sums[level * 2 + gold] / self.resampler.observed)

@@ -10,6 +10,7 @@ from typing import Any
 
 from guardeval.data import Target
 from guardeval.errors import ConfigError, did_you_mean
+from guardeval.executors import check_executor
 from guardeval.models import ModelSpec
 
 __all__ = ["DEFAULT_POLICIES", "DEFAULT_SOLVER", "Settings"]
@@ -57,8 +58,7 @@ class Settings:
             raise ConfigError(f"--max_connections {self.max_connections}: at least 1 is wanted")
         if self.max_cost is not None and not self.max_cost > 0:
             raise ConfigError(f"--max_cost {self.max_cost}: an amount of US dollars above 0 is wanted")
-        if self.executor != "local":
-            raise ConfigError(f"--executor {self.executor!r} is unknown{did_you_mean(self.executor, ['local'])}")
+        check_executor(self.executor)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Settings:

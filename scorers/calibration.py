@@ -43,7 +43,7 @@ class Calibration:
     def score(self, judged: Judgements) -> Scores:
         scored = Scored.of(judged)
         residual = (scored.gold == 1) - scored.scores
-        gap, square = scored.mean_by_pattern(residual), scored.mean_by_pattern(residual**2)
+        gap, square = scored.mean_by_pattern(residual), scored.mean_by_pattern(np.square(residual))
 
         def statistic(counts: Floats) -> dict[str, Floats]:
             pos, neg = scored.split(counts)
@@ -52,9 +52,7 @@ class Calibration:
             return {"ece": ece(pos + neg, gap_pos + gap_neg, self.bins), "brier": brier}
 
         found = bootstrap(scored.resampler, statistic, self.resamples, self.confidence, self.seed)
-        level, count, _ = levels_of(scored.scores)
-        mass, gaps = (sum_by(level, values, count)[None] for values in (np.ones(len(level)), residual))
-        value = float(ece(mass, gaps, self.bins)[0])
+        value = float(ece(*_by_level(scored, residual), self.bins)[0])
         excess = float(found["ece"].mean) - value
         low, high = (float(np.clip(end - excess, 0.0, 1.0)) for end in (found["ece"].low, found["ece"].high))
         brier = found["brier"]
@@ -62,3 +60,9 @@ class Calibration:
             **entry("ece", value, len(scored), (low, high), "parsed"),
             **entry("brier", float(brier.value), len(scored), (float(brier.low), float(brier.high)), "parsed"),
         }
+
+
+def _by_level(scored: Scored, residual: Floats) -> tuple[Floats, Floats]:
+    """Samples and sum of their residuals at each distinct score, (1, levels) each."""
+    level, count, _ = levels_of(scored.scores)
+    return np.bincount(level, minlength=count)[None].astype(float), sum_by(level, residual, count)[None]

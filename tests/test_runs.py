@@ -8,8 +8,11 @@ from datetime import datetime
 
 import pytest
 
+from guardeval.asking import Heard
+from guardeval.contamination import Marker
 from guardeval.data import Target
 from guardeval.errors import ConfigError, DataError
+from guardeval.executors.worker import Shard, ShardLog
 from guardeval.policies import POLICIES
 from guardeval.runs import RunFolder, find_runs, open_run, results_json, write_atomically
 from guardeval.testing import a_judged
@@ -51,6 +54,26 @@ def test_samples_end_up_in_source_order_however_they_arrive(tmp_path):
     assert [j.sample.index for j in judged] == list(range(50))
     assert judged[17].sample.prompt == "prompt 17"
     assert sorted(p.name for p in run.path.iterdir()) == [log.path.name]
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 0, 3, 1]])
+def test_parts_that_other_processes_judged_end_up_as_if_they_had_come_one_by_one(tmp_path, order):
+    judged = [a_judged(i % 2 == 0, i % 3 == 0, i) for i in range(40)]
+    logs = [folder(tmp_path).samples("wildguard", Target.PROMPT, POLICIES, redact=False) for _ in range(2)]
+    for one in judged:
+        logs[0].add(one, [])
+    worker = Shard("wildguard", Target.PROMPT, redact=False)
+    for k in order:
+        shard = ShardLog(worker, POLICIES, Heard(Marker("wildguard", ())))
+        for one in reversed(judged[10 * k : 10 * k + 10]):
+            shard.keep(one, [])
+        logs[1].add_part(shard.part())
+    whole, parts = (log.close() for log in logs)
+    assert logs[1].path.read_bytes() == logs[0].path.read_bytes()
+    assert list(parts) == list(whole) == judged
+    assert [parts[i] for i in (39, 0, 17)] == [judged[i] for i in (39, 0, 17)]
+    assert parts.label.tolist() == whole.label.tolist()
+    assert list(parts.ids) == list(whole.ids)
 
 
 def test_nothing_stands_under_the_final_name_before_the_log_is_closed(tmp_path):

@@ -13,7 +13,7 @@ from guardeval.broker.answers import Settled, pack, unpack
 from guardeval.broker.batches import Batches
 from guardeval.broker.bound import Bound
 from guardeval.broker.budget import Budget, estimated_tokens
-from guardeval.broker.cache import Cache
+from guardeval.broker.cache import Answers, Cache
 from guardeval.broker.connections import Connections
 from guardeval.broker.counters import Counters, Estimate
 from guardeval.broker.flight import Flight, Waiting
@@ -37,14 +37,20 @@ class Broker:
     dollars over all models, beyond which :class:`BudgetSpent` is raised. ``dry``: nothing is sent; what is not in the cache
     is answered with an empty text, ``estimate`` says what it would have taken; with ``listed``, ``unsent`` holds
     what would have been sent.
+
+    Of several brokers at work on one run each is told so: ``cache`` is then what keeps the answers of all, ``budget`` the
+    money of all, and each asks over its part of a model's connections, one of ``sharers``. What costs nothing to ask again
+    (a model in this process that classifies) is not kept then.
     """
 
     def __init__(
         self,
-        cache: Path | str | None = None,
+        cache: Path | str | Answers | None = None,
         *,
         max_connections: int | None = None,
         max_cost: float | None = None,
+        budget: Budget | None = None,
+        sharers: int = 1,
         dry: bool = False,
         listed: bool = False,
         retries: Retries | None = None,
@@ -52,12 +58,14 @@ class Broker:
         if max_connections is not None and max_connections < 1:
             raise ConfigError(f"max_connections is a number of requests, at least 1, not {max_connections}")
         self.dry = dry
-        self._path = None if cache is None else Path(cache)
+        self._path = Path(cache) if isinstance(cache, (str, Path)) else None
         self._max_connections = max_connections
-        self._budget = None if max_cost is None or dry else Budget(max_cost)
+        self._sharers = sharers
+        self._budget = budget if max_cost is None or dry else Budget(max_cost)
         self._retries = retries or Retries()
         self.counters = Counters()  # over all models, kept up to date
-        self._cache: Cache | None = None
+        self._cache: Answers | None = None if isinstance(cache, (str, Path)) else cache
+        self._shared = self._cache is not None
         self._lanes: dict[int, Lane] = {}  # by id of the model, which the lane keeps alive
         self._by_identity: dict[bytes, Lane] = {}
         self._flights: dict[bytes, Flight] = {}
@@ -109,6 +117,8 @@ class Broker:
         lane = self._lanes.get(id(model))
         if lane is None:
             lane = self._lanes[id(model)] = self._lane(model, name)
+            traits = lane.traits
+            lane.kept = not traits.per_sample and not (self._shared and traits.classifies and not traits.remote)
         return Bound(self, lane, model, name)
 
     def _lane(self, model: Model | BatchModel, name: str) -> Lane:
@@ -117,6 +127,8 @@ class Broker:
             return Batches(cast(BatchModel, model), name, self, self._retries, self._budget)
         if hasattr(type(model), "generate"):
             most = self._max_connections
+            if self._sharers > 1:
+                most = max(1, (most or model.traits.connections) // self._sharers)
             return Connections(cast(Model, model), name, self, self._retries, self._budget, max_connections=most)
         raise PluginError(f"{name}: {type(model).__name__} is no model: it lacks identity, traits, or generate")
 
@@ -161,14 +173,14 @@ class Broker:
         """Resolve the flights whose answers are known and take them out of ``fresh``."""
         if self._cache is None or not fresh:
             return
-        keys = [key for key, flight in fresh.items() if not flight.lane.traits.per_sample]
+        keys = [key for key, flight in fresh.items() if flight.lane.kept]
         for key, data in self._cache.get(keys).items() if keys else ():
             try:
                 settled = unpack(data)
             except (ValueError, KeyError, TypeError) as e:
-                raise ConfigError(
-                    f"cache {self._path}: an answer in it cannot be read ({e}): `guardeval cache clear --cache {self._path}`"
-                ) from e
+                path = self._cache.path
+                again = f"`guardeval cache clear --cache {path}`"
+                raise ConfigError(f"cache {path}: an answer in it cannot be read ({e}): {again}") from e
             flight = fresh.pop(key)
             del self._flights[key]
             if self.dry and key not in self._foreseen:
@@ -202,7 +214,7 @@ class Broker:
             flight.resolve(_UNSENT, cached=True)
 
     def landed(self, flight: Flight, settled: Settled) -> None:
-        if self._cache is None or flight.lane.traits.per_sample:
+        if self._cache is None or not flight.lane.kept:
             self._forget(flight)
             flight.resolve(settled, cached=False)
             return

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from guardeval.errors import ConfigError
 from guardeval.sqlite_files import header, open_shared
 
-__all__ = ["Cache", "clear", "default_cache_path", "info"]
+__all__ = ["Answers", "Cache", "clear", "default_cache_path", "info"]
 
 SCHEMA = 1
 _APPLICATION = 0x67647631  # "gdv1": tells our file from another program's
@@ -53,11 +53,26 @@ def default_cache_path() -> Path:
         ) from e
 
 
+class Answers(Protocol):
+    """What a broker keeps answers in: a :class:`Cache`, or the way to one that several processes share."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]: ...
+
+    def put(self, rows: list[tuple[bytes, int, bytes]]) -> None: ...
+
+    def model_number(self, digest: bytes, name: str) -> int: ...
+
+    def close(self) -> None: ...
+
+
 class Cache:
     """An open cache file. Raises :class:`ConfigError` for a file or folder that cannot be used."""
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._models: dict[bytes, int] = {}
         with _explained(self.path):
             self._db = _open(self.path)

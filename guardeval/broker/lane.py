@@ -38,6 +38,7 @@ class Lane(ABC):
         self.price = self.traits.price
         self.digest = b""  # of the model's identity, once that has been read
         self.cache_number: int | None = None
+        self.kept = True  # its answers are cached
         self.estimate = Estimate()
         self.grounded: Exception | None = None  # why nothing is sent any more
         self._tower = tower

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TextIO
 
 from guardeval.report.plain import clipped, width
+from guardeval.tally import Tally
 
 if TYPE_CHECKING:
     from guardeval.broker import Counters
@@ -32,27 +33,14 @@ def progress_for(quiet: bool, stream: TextIO | None = None) -> Progress:
     return _Live(stream) if live else _Plain(stream)
 
 
-class _Tally:
-    """Running counts; F1 and over-flagging as in ``strict``: no verdict counts as wrong."""
+class _Tally(Tally):
+    """Counts with a clock: rate, running F1 and over-flagging, time left."""
 
     def __init__(self, counters: Counters, total: int | None) -> None:
-        self.n = self.tp = self.fp = self.fn = self.tn = self.failed = 0
+        super().__init__()
         self.total = total or 0
         self.counters = counters
         self.began = time.monotonic()
-
-    def add(self, judged: Judged) -> None:
-        self.n += 1
-        verdict = judged.verdict
-        gold = judged.sample.labels.get(verdict.target)
-        said = (not gold) if verdict.label is None else verdict.label
-        self.failed += verdict.outcome == "failed"
-        if gold:
-            self.tp += said
-            self.fn += not said
-        elif gold is False:
-            self.fp += said
-            self.tn += not said
 
     def count(self) -> str:
         return f"{self.n}/{self.total}" if self.total else str(self.n)
@@ -99,10 +87,19 @@ class _Watcher(ABC):
             return
         tally.add(judged)
         if tally.n % _LOOK == 0 or not judged.usage.cached:
-            now = time.monotonic()
-            if now - self._last >= self.every:
-                self._last = now
-                self.show(tally, now)
+            self._look(tally)
+
+    def samples(self, some: Tally) -> None:
+        if self._tally is not None:
+            self._tally.add_all(some)
+            self._look(self._tally)
+
+    def _look(self, tally: _Tally) -> None:
+        """Speak, if it is time."""
+        now = time.monotonic()
+        if now - self._last >= self.every:
+            self._last = now
+            self.show(tally, now)
 
     def finish(self, task: str) -> None:
         if self._tally is not None and self._tally.n:  # a run that fails at once says so in one line, not in two

@@ -47,7 +47,7 @@ def configure(parser: Parser) -> None:
     add("--no_cache", action="store_true", help="neither read nor write the response cache")
     add("--max_cost", metavar="USD", help="stop cleanly before spending more")
     add("--dry_run", action="store_true", help="count requests, tokens and cost; send nothing")
-    add("--executor", metavar="X", help="where the work is done (local)")
+    add("--executor", metavar="X", help="where the work is done: local, ray (local)")
     add("-E", dest="executor_options", action="append", default=[], metavar="K=V", help="option of the executor")
     add("--config", "-C", metavar="FILE", help="settings in YAML (a run.yaml, too); flags override it")
     add("--output_path", "-o", metavar="DIR", help="where run folders go (runs)")
@@ -107,7 +107,10 @@ def settings_of(args: argparse.Namespace) -> Settings:
     elif args.solver:
         values.pop("solver_args", None)
     if args.executor_options:
-        values["executor_args"] = parse_options(args.executor_options, "-E")
+        kept = values.get("executor_args", {}) if not args.executor else {}
+        values["executor_args"] = {**kept, **parse_options(args.executor_options, "-E")}
+    elif args.executor:
+        values.pop("executor_args", None)
     _models(args, values)
     if "task" not in values:
         raise ConfigError("guardeval run: no task: name one with --task; `guardeval list tasks` shows them")

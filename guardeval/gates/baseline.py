@@ -106,7 +106,7 @@ def baseline_of(candidate: Candidate, name: str, accounting: str = "strict") -> 
     about = {
         "guardeval": guardeval.__version__,
         "date": max(r.date for r in candidate.runs),
-        "platform": str((candidate.runs[0].record["record"].get("head") or {}).get("environment", {}).get("platform", "")),
+        "platform": _system(candidate),
         "model": {"name": _portable(candidate.model), "identity": _portable_values(candidate.identity)},
         "solver": _portable_values(candidate.solver),
         "runs": [r.name for r in candidate.runs],
@@ -115,6 +115,12 @@ def baseline_of(candidate: Candidate, name: str, accounting: str = "strict") -> 
         name, accounting, candidate.policy_names, candidate.policies_sha256, _portable(candidate.model), tasks, about,
         tuple(candidate.unfinished),
     )  # fmt: skip
+
+
+def _system(candidate: Candidate) -> str:
+    """The operating system of the run; its kernel says nothing of a guard, and the file is committed."""
+    head = candidate.runs[0].record["record"].get("head") or {}
+    return str(head.get("environment", {}).get("platform", "")).partition("-")[0]
 
 
 def _portable(name: str) -> str:

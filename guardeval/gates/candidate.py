@@ -153,7 +153,7 @@ def _refuse_training(run: StoredRun, only: Sequence[str]) -> None:
 
     given = [p for p in run.record.get("include_path") or () if Path(p).exists()]
     try:
-        known = scan(given, Registry())
+        known = scan(given, Registry()).entries
     except GuardevalError:  # a broken task file elsewhere is no reason not to check these
         known = {}
     for record in run.tasks:

@@ -43,6 +43,7 @@ PAGES = (
     "docs/review.md",
     "docs/bench.md",
     "docs/lm_eval.md",
+    "docs/scale.md",
     "docs/inspect.md",
     "docs/testing.md",
     "docs/inspect_logs.md",

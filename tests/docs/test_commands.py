@@ -16,6 +16,7 @@ from pages import LOOPBACK, PAGES, ROOT, blocks, commands
 
 from guardeval.cli import COMMANDS, main
 from guardeval.cli.parser import parse
+from guardeval.executors import make_executor
 from guardeval.models import build_model
 from guardeval.registry import Registry, parse_options
 from guardeval.settings import DEFAULT_SOLVER, Settings
@@ -30,6 +31,7 @@ NEEDS = {
     "file",
     "lm-eval",
     "person",
+    "cluster",
     "install",
 }  # what a block may say that it cannot do without
 INDEX = TaskIndex()
@@ -77,6 +79,7 @@ def check_command(words: list[str], installed: bool = True) -> None:
         settings: Settings = module.settings_of(parsed)
         registry.build("solvers", settings.solver or DEFAULT_SOLVER, settings.solver_args)
         assert INDEX.select(settings.task).tasks
+        assert make_executor(settings.executor, settings.executor_args)
         assert all(build_model(spec, registry) for spec in settings.model)
     elif command == "train":
         registry.build("trainers", parsed.trainer, parse_options(parsed.options, "-T"))

@@ -1,0 +1,143 @@
+"""A connection to a Ray cluster: one that is running, or one of this machine's own for as long as the run takes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import math
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from guardeval.errors import ConfigError, needs_extra
+
+__all__ = ["connected"]
+
+_KNOCK = 10.0  # seconds to wait for a cluster's address to answer at all
+_OWN_STORE = 200 << 20  # bytes of shared memory of a cluster of our own: shards pass through it
+_LONGEST = 40  # characters of a folder in which Ray's sockets fit: the system takes 107 for all of a socket's path
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_NUM_REDIS_GET_RETRIES": "2",  # of 40 seconds each, to reach a cluster: by default it tries for a quarter of an hour
+}
+
+_log = logging.getLogger("guardeval")
+
+
+@contextlib.contextmanager
+def connected(address: str | None, cpus: float, gpus: float) -> Iterator[Any]:
+    """The ``ray`` module, connected; what was connected before stays so.
+
+    ``address``: ``local`` for a cluster of our own with at least so many ``cpus``, ``auto`` for the one that runs on this
+    machine, ``HOST:PORT`` or ``ray://HOST:PORT``; None for ``$RAY_ADDRESS``, else ``local``.
+    Raises :class:`ConfigError` where no cluster answers.
+    """
+    with _set(_QUIET):
+        with needs_extra("ray"):
+            import ray
+        if ray.is_initialized():
+            yield ray
+            return
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
+        with _own_cluster(ray, cpus, gpus) if address == "local" else _running_cluster(ray, address):
+            try:
+                with _hushed(ray):
+                    yield ray
+            finally:
+                ray.shutdown()
+
+
+@contextlib.contextmanager
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that Ray and its processes read when they start; what the user has set stands."""
+    ours = {k: v for k, v in variables.items() if k not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for key in ours:
+            os.environ.pop(key, None)
+
+
+@contextlib.contextmanager
+def _hushed(ray: Any) -> Iterator[None]:
+    """Ray prints what its machines report to our standard output, whatever ``log_to_driver`` says: it goes to the log."""
+    worker = ray._private.worker
+    printed = getattr(worker, "print_to_stdstream", None)
+    if printed is None:  # another version of Ray, which may print
+        yield
+        return
+    worker.print_to_stdstream = lambda data, **_: _log.debug("ray: %s", " ".join(map(str, data.get("lines", ()))))
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printed
+
+
+@contextlib.contextmanager
+def _own_cluster(ray: Any, cpus: float, gpus: float) -> Iterator[None]:
+    """On this machine, for this process alone; its files are gone with it."""
+    folder = Path(tempfile.mkdtemp(prefix="gdv", dir=None if len(tempfile.gettempdir()) <= _LONGEST - 12 else "/tmp"))  # noqa: S108
+    try:
+        with _set({"RAY_AUTH_TOKEN": _token()} if not os.environ.get("RAY_AUTH_TOKEN_PATH") else {}):
+            _start(ray, cpus, gpus, folder)
+            yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@functools.cache
+def _token() -> str:
+    """What tells this process's workers from strangers; Ray would keep one in the home directory for ever."""
+    return secrets.token_hex(32)
+
+
+def _start(ray: Any, cpus: float, gpus: float, folder: Path) -> None:
+    try:
+        ray.init(
+            address="local",
+            num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)),
+            **({"num_gpus": math.ceil(gpus)} if gpus else {}),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_OWN_STORE,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as e:
+        raise ConfigError(f"--executor ray: no cluster could be started on this machine: {e}") from e
+
+
+@contextlib.contextmanager
+def _running_cluster(ray: Any, address: str) -> Iterator[None]:
+    _knock(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, ImportError, OSError) as e:
+        said = " ".join(str(e).split())
+        raise ConfigError(
+            f"-E address={address}: no connection to a Ray cluster: {said[:300]}. `ray status` says whether one runs; from a "
+            "machine that is no part of it use ray://HOST:10001 (pip install 'ray[client]'); -E address=local needs none"
+        ) from e
+    yield
+
+
+def _knock(address: str) -> None:
+    """Raise :class:`ConfigError` where nobody listens: Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        if address == "auto" or address.startswith("ray://"):
+            return
+        raise ConfigError(f"-E address={address}: auto, local, HOST:PORT or ray://HOST:PORT is wanted")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK).close()
+    except (OSError, OverflowError) as e:
+        raise ConfigError(f"-E address={address}: nobody listens there ({e}); `ray start --head` says the address") from e
