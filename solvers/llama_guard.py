@@ -8,7 +8,6 @@ Inan et al., 2023, arXiv:2312.06674; formats from the model cards in meta-llama/
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,6 +15,7 @@ from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
 from guardeval.native.asking import as_chat, ask, checked_target, sampling_of, shared, transcript
 from guardeval.native.family import Family
+from guardeval.native.lines import word_and_line
 from guardeval.native.reading import Said, listed, unread
 from guardeval.native.texts import fill, native_text
 
@@ -28,7 +28,6 @@ _CONTROLS_1 = ("[INST]", "[/INST]", "<s>", "</s>")
 _CONTROLS_3 = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 _CONTROLS_4 = ("<|begin_of_text|>", "<|header_start|>", "<|header_end|>", "<|eot|>", "<|end_of_text|>")
 _FORMS = ("raw", "chat")
-_ANSWER = re.compile(r"\s*(safe|unsafe)[ \t]*(?:\n+[ \t]*([^\n]*?)[ \t]*)?\s*", re.IGNORECASE | re.ASCII)
 _NAMES = {"user": "User", "assistant": "Agent"}
 _VERDICT_1 = "the first word"
 _OLD = ("1", "2")  # no headers of roles, the verdict at once
@@ -108,8 +107,7 @@ class LlamaGuard:
 
 def _read(text: str) -> Said:
     """The whole answer is the verdict word, and under ``unsafe`` a line of categories; anything else is no verdict."""
-    found = _ANSWER.fullmatch(text)
-    if found is None:
+    said = word_and_line(text, ("safe", "unsafe"))
+    if said is None:
         return unread("the answer is not `safe` or `unsafe` with its categories")
-    label = found[1].lower() == "unsafe"
-    return Said(label, listed(found[2] or ""), found.start(1), ("unsafe",), ("safe",))
+    return Said(said.word == "unsafe", listed(said.line), said.at, ("unsafe",), ("safe",))
