@@ -105,7 +105,7 @@ class GraniteGuardian:
         read = _first_word if self.version in _RISK_NAMES else _score
         answers = await each(
             [
-                ask(case, model, self.family, self.prompt(case, name, words), sampling, partial(read, name=name))
+                ask(case, model, self.family, self.prompt(case, name, words), sampling, partial(read, name="" if words else name))
                 for name, words in asked
             ],
             case.target,
@@ -137,7 +137,8 @@ class GraniteGuardian:
 
 def _said(word: str, at: int, name: str, block: tuple[int, int] | None) -> Said:
     label = word.lower() == "yes"
-    return Said(label, (name,) if label else (), at, ("yes",), ("no",), block)
+    named = (name,) if label and name else ()  # a policy asked about in its own words is no risk of the family's
+    return Said(label, named, at, ("yes",), ("no",), block)
 
 
 def _first_word(text: str, name: str) -> Said:

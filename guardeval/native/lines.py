@@ -81,9 +81,11 @@ class WordLine:
 
 
 def word_and_line(text: str, words: Sequence[str], end: str = "") -> WordLine | None:
-    """The whole answer as one of ``words`` (lower case), ``end`` put up with after it, and a line; None where it is more."""
+    """The whole answer as one of ``words`` (lower case), ``end`` put up with after it, and a line; None where it is more, or
+    where the line is a verdict word itself.
+    """
     first, _, rest = text.strip().partition("\n")
     word, line = first.strip().removesuffix(end).rstrip().lower(), rest.strip()
-    if word not in words or len(line.splitlines()) > 1:
+    if word not in words or len(line.splitlines()) > 1 or line.removesuffix(".").lower() in words:
         return None
     return WordLine(word, len(text) - len(text.lstrip()), line)
