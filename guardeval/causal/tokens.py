@@ -133,8 +133,11 @@ class Codec:
         """What the template writes between a prompt and the answer, and the control token after the answer."""
         if not self._tokenizer.chat_template:
             return [], None
-        asked = self._rendered([Turn("user", "a")], generate=True)
-        whole = self._rendered([Turn("user", "a"), Turn("assistant", _STAND_IN)], generate=False)
+        try:
+            asked = self._rendered([Turn("user", "a")], generate=True)
+            whole = self._rendered([Turn("user", "a"), Turn("assistant", _STAND_IN)], generate=False)
+        except ModelUnusable:  # a guard's template that asks for an option (ShieldGemma's) dresses no chat
+            return [], None
         before, _, after = whole.rpartition(_STAND_IN)
         opening = self._ids([before[len(asked) :]])[0] if before.startswith(asked) and len(before) > len(asked) else []
         closing = self._ids([after])[0] if after else []
@@ -177,12 +180,12 @@ class Codec:
         holes = _stand_ins(roles)
         *earlier, own = (spaced.format(hole) for hole in holes)
         turns = [*frame.turns, *map(Turn, roles, earlier), Turn(frame.role, frame.before + own + frame.after)]
-        rest = self._rendered(turns, generate=True, options=frame.options, refusal=_refusal(roles))
+        rest = self._rendered(turns, generate=True, options=frame.options, refusal=_refusal(frame, roles))
         parts = []
         for hole in holes:
             part, found, rest = rest.partition(hole)
             if not found or any(h in part for h in holes) or hole in rest:
-                raise _refusal(roles)(
+                raise _refusal(frame, roles)(
                     f"the chat template of {self._tokenizer.name_or_path} does not show turns of {_listed(turns)} exactly once"
                     " and in order, so a sample has no place in it; use a solver that sends a raw prompt, or a model with"
                     " another template"
@@ -232,9 +235,9 @@ class Codec:
         return ids
 
 
-def _refusal(roles: tuple[str, ...]) -> type[ModelError]:
+def _refusal(frame: Frame, roles: tuple[str, ...]) -> type[ModelError]:
     """What a template's refusal says of: the model, or one sample whose own turns are other than a question and its answer."""
-    return ModelUnusable if roles in ((), ("user",)) else ModelError
+    return ModelUnusable if not roles or (*roles, frame.role) == ("user", "assistant") else ModelError
 
 
 def _texts(prompt: Prompt) -> list[str]:
