@@ -144,7 +144,8 @@ def united(target: Target, said: Sequence[Said], voters: Voters, voting: Voting 
     """The verdict of the members together: ``score`` is the share of the votes, ``mean_score`` the mean of their scores.
 
     Its policies are those that at least half of the members that flagged named (the most named where none was named so
-    often), of ``any`` all that were named; its codes all that they named. Without a vote it has no label, and its outcome is that of the least heard.
+    often), of ``any`` all that were named; its codes all that members of its label named. Without a vote it has no label,
+    and its outcome is that of the least heard.
     """
     voting = voting or Voting()
     ballots = [Ballot(s.verdict.label, s.verdict.score) for s in said]

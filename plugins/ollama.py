@@ -96,8 +96,8 @@ class Ollama:
         prompt, sampling = request.prompt, request.sampling
         if prompt.frame.role == "assistant" and not prompt.frame.raw and not prompt.frame.forced:
             raise ModelUnusable(
-                f"{self._address} continues a last turn of the assistant, which this solver wants judged; ask the model through "
-                "hf/…, llama_cpp/… or openai_compatible/… (vLLM)"
+                f"{self._address} continues a last turn of the assistant, which this solver wants judged; ask the model "
+                "through hf/…, llama_cpp/… or openai_compatible/… (vLLM)"
             )
         size = len(prompt.as_text().encode("utf-8", "surrogatepass"))
         num_ctx = self._window.cover(size, sampling.max_tokens)

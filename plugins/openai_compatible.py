@@ -176,8 +176,8 @@ class OpenAICompatible:
         raise await self._error(refusal, where, request, raw)
 
     async def _judges_last_turn(self) -> None:
-        """Raises :class:`ModelUnusable` where the server would continue a last turn of the assistant, as llama.cpp's does unless
-        told otherwise: the model would go on writing what it is to judge. Asked once; others have no such path.
+        """Raises :class:`ModelUnusable` where the server would continue a last turn of the assistant, as llama.cpp's does
+        unless told otherwise: the model would go on writing what it is to judge. Asked once; others have no such path.
         """
         if self.__dict__.get("_continues") is None:
             turns = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": _LAST}]
@@ -185,8 +185,8 @@ class OpenAICompatible:
             self.__dict__["_continues"] = shown is not None and shown.rstrip().endswith(_LAST)
         if self.__dict__["_continues"]:
             raise ModelUnusable(
-                f"{self.base_url} continues a last turn of the assistant, which this solver wants judged; start the server with "
-                "--no-prefill-assistant, or ask the file itself: --model llama_cpp/FILE.gguf"
+                f"{self.base_url} continues a last turn of the assistant, which this solver wants judged; start the "
+                "server with --no-prefill-assistant, or ask the file itself: --model llama_cpp/FILE.gguf"
             )
 
     async def _error(self, refusal: Refusal, url: str, request: Request, raw: bool) -> ModelError:

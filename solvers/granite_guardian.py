@@ -105,8 +105,8 @@ class GraniteGuardian:
         read = _first_word if self.version in _RISK_NAMES else _score
         answers = await each(
             [
-                ask(case, model, self.family, self.prompt(case, name, words), sampling, partial(read, name="" if words else name))
-                for name, words in asked
+                ask(case, model, self.family, self.prompt(case, one, words), sampling, partial(read, name="" if words else one))
+                for one, words in asked
             ],
             case.target,
         )

@@ -22,6 +22,7 @@ from guardeval.native.texts import fill, native_text
 __all__ = ["LlamaGuard"]
 
 _JUDGED = frozenset({Target.PROMPT, Target.RESPONSE})
+_CARD_2 = "meta-llama/PurpleLlama, Llama-Guard and Llama-Guard2; meta-llama/llama-recipes, prompt_format_utils.py"
 _CARDS = "meta-llama/PurpleLlama, Llama-Guard3/*/MODEL_CARD.md and Llama-Guard4/12B/MODEL_CARD.md"
 _VERDICT = "the first word, after two line ends"
 _CONTROLS_1 = ("[INST]", "[/INST]", "<s>", "</s>")
@@ -49,11 +50,11 @@ class LlamaGuard:
 
     families: ClassVar[tuple[Family, ...]] = (
         Family(
-            "Llama Guard 1", ("llama-?guard(-?7b|$)", "llama-?guard-?1"), _JUDGED, "llama_guard_1", _FORMS, _VERDICT_1, _CARDS,
+            "Llama Guard 1", ("llama-?guard(-?7b|$)", "llama-?guard-?1"), _JUDGED, "llama_guard_1", _FORMS, _VERDICT_1, _CARD_2,
             {"version": "1"}, controls=_CONTROLS_1,
         ),
         Family(
-            "Llama Guard 2", ("llama-?guard-?2",), _JUDGED, "llama_guard_2", _FORMS, _VERDICT_1, _CARDS,
+            "Llama Guard 2", ("llama-?guard-?2",), _JUDGED, "llama_guard_2", _FORMS, _VERDICT_1, _CARD_2,
             {"version": "2"}, controls=(*_CONTROLS_1, "<|begin_of_text|>", "<|end_of_text|>"),
         ),
         Family(

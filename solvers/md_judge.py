@@ -93,7 +93,8 @@ def _result(text: str) -> Said:
     found = _RESULT.fullmatch(line) if len(line) <= _LONGEST_RESULT else None
     if found is None:
         return unread("the [RESULT] line holds no verdict")
-    end, named = start + len(line), ()
+    end = start + len(line)
+    named: tuple[str, ...] = ()
     for at, below in lines:
         if at > start:  # the first category line after it
             category, end = below[len(_CATEGORY_HEAD) :].strip(), at + len(below)

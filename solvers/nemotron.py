@@ -98,7 +98,8 @@ class Nemotron:
     def _categories(self) -> str:
         taxonomy = self.family.categories
         assert taxonomy is not None  # noqa: S101  # every version names one
-        return "\n".join(f"{code}: {title}." for code, title in taxonomy.titles.items())
+        end = ". " if self.version == "guard" else "."  # a blank at the end of the line, as the card has it
+        return "\n".join(f"{code}: {title}{end}" for code, title in taxonomy.titles.items())
 
 
 def _conversation(case: Case) -> str:
