@@ -162,9 +162,14 @@ class Prompt:
         return (*self.frame.turns, *self.earlier, Turn(self.frame.role, self.last))
 
     @property
+    def own(self) -> tuple[str, ...]:
+        """The sample's own texts in it, in order."""
+        return (*(content for _, content in self.earlier), self.text)
+
+    @property
     def said(self) -> str:
         """All that the sample itself says in it: what is judged, and therefore never an answer."""
-        return "\n".join((*(content for _, content in self.earlier), self.text)) if self.earlier else self.text
+        return "\n".join(self.own) if self.earlier else self.text
 
     def messages(self) -> list[dict[str, str]]:
         """The turns as chat completions take them; a forced beginning is a last ``assistant`` message."""

@@ -274,6 +274,8 @@ def _vote_record(vote: Vote, texts: Mapping[str, int], redact: bool) -> dict[str
         record["steps"] = [[s.name, "" if redact else s.text] for s in vote.steps]
     if vote.raw and not redact:
         record["raw"] = texts.get(vote.raw, vote.raw)
+    if vote.codes:
+        record["codes"] = vote.codes
     if vote.usage is not None:
         record["usage"] = _usage_record(vote.usage)
     return record
@@ -295,4 +297,5 @@ def _vote(record: Mapping[str, Any], answers: Sequence[Sequence[str]]) -> Vote:
         tuple(Step(*s) for s in record.get("steps", ())),
         answers[raw][0] if isinstance(raw, int) else raw,
         Usage(*record["usage"]) if "usage" in record else None,
+        tuple(record.get("codes", ())),
     )
