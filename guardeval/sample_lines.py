@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = ["LineWriter", "doc_hash", "judged_from_line"]
 _INVALID = "[invalid]"  # lm-eval's word for an answer its filters could not read
 _LOGGED = ["accuracy"]
 _MOST_COMMONS = 4096
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")  # what a note quotes are words of the guard or the sample
 
 
 def _sha(data: bytes) -> str:
@@ -142,7 +144,7 @@ class LineWriter:
         if verdict.readings is not None:
             own["readings"] = verdict.readings
         if verdict.notes:
-            own["notes"] = verdict.notes
+            own["notes"] = [_QUOTED.sub("'…'", note) for note in verdict.notes] if self.redact else verdict.notes
         if verdict.codes:
             own["codes"] = verdict.codes
         if verdict.votes:
