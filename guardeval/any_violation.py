@@ -18,7 +18,7 @@ def any_violation(target: Target, names: Sequence[str], answers: Sequence[Verdic
     ``policies``: the names are policies, so those that are violated are the verdict's; else the answers' own policies are.
     """
     found = list(zip(names, answers, strict=False))
-    votes = tuple(Vote(n, a.outcome, a.label, a.score, _violated(n, a, policies)) for n, a in found)
+    votes = tuple(Vote(n, a.outcome, a.label, a.score, _violated(n, a, policies), codes=a.codes) for n, a in found)
     violated = frozenset().union(*(vote.policies for vote in votes))
     missing = [outcome for outcome in _MISSING if any(a.outcome is outcome for a in answers)]
     label = any(vote.label for vote in votes)

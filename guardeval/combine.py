@@ -133,7 +133,11 @@ def _voted(judged: Judged, members: Sequence[str]) -> list[Said]:
     if [v.member for v in verdict.votes] != list(members):
         raise DataError(f"sample {judged.sample.id!r} has other voters than the first one: {len(verdict.votes)} votes")
     return [
-        Said(v.member, Verdict(verdict.target, v.outcome, v.label, v.score, v.policies, v.steps, raw=v.raw), v.usage)
+        Said(
+            v.member,
+            Verdict(verdict.target, v.outcome, v.label, v.score, v.policies, v.steps, raw=v.raw, codes=v.codes),
+            v.usage,
+        )
         for v in verdict.votes
     ]
 

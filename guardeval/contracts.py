@@ -21,6 +21,7 @@ from guardeval.values import value
 if TYPE_CHECKING:
     from guardeval.judged import Judgements
     from guardeval.policies import PolicySet
+    from guardeval.task_file import Task
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -44,6 +45,7 @@ __all__ = [
     "Sampling",
     "Scorer",
     "Solver",
+    "TaskSource",
     "Token",
     "Trainer",
     "Traits",
@@ -160,9 +162,14 @@ class Prompt:
         return (*self.frame.turns, *self.earlier, Turn(self.frame.role, self.last))
 
     @property
+    def own(self) -> tuple[str, ...]:
+        """The sample's own texts in it, in order."""
+        return (*(content for _, content in self.earlier), self.text)
+
+    @property
     def said(self) -> str:
         """All that the sample itself says in it: what is judged, and therefore never an answer."""
-        return "\n".join((*(content for _, content in self.earlier), self.text)) if self.earlier else self.text
+        return "\n".join(self.own) if self.earlier else self.text
 
     def messages(self) -> list[dict[str, str]]:
         """The turns as chat completions take them; a forced beginning is a last ``assistant`` message."""
@@ -426,6 +433,16 @@ class ChoosingSolver(Protocol):
 
     def for_model(self, name: str) -> tuple[str, Solver]:
         """Name and solver for the model of this name. Raises :class:`~guardeval.errors.ConfigError` where none fits."""
+
+
+class TaskSource(Protocol):
+    """Another tool's tasks under a prefix, the name of its entry point: ``--task lm_eval/toxigen``."""
+
+    def names(self) -> Mapping[str, str]:
+        """Name, without the prefix, → title; quick, for lists and messages."""
+
+    def load(self, name: str) -> Task:
+        """Raises :class:`~guardeval.errors.ConfigError` where there is none, or it does not fit. Its name is a file name."""
 
 
 @runtime_checkable

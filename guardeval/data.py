@@ -97,8 +97,8 @@ class Voters(StrEnum):
 
 @value
 class Vote:
-    """What one member of an ensemble, or one draw, said; ``label``, ``score``, ``policies``, ``steps`` and ``raw`` as in
-    :class:`Verdict`. ``weight`` is what the vote counted for, ``usage`` what the member took where it was measured.
+    """What one member of an ensemble, or one draw, said; ``label``, ``score``, ``policies``, ``steps``, ``raw`` and ``codes``
+    as in :class:`Verdict`. ``weight`` is what the vote counted for, ``usage`` what the member took where it was measured.
     """
 
     member: str
@@ -110,6 +110,7 @@ class Vote:
     steps: tuple[Step, ...] = ()
     raw: str = ""
     usage: Usage | None = None
+    codes: tuple[str, ...] = ()
 
 
 @value

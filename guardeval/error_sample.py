@@ -116,6 +116,7 @@ def _what_was_said(one: Judged) -> dict[str, Any]:
         "outcome": verdict.outcome.value,
         "score": verdict.score,
         "policies": sorted(verdict.policies),
+        "codes": list(verdict.codes),
         "prompt": sample.prompt,
         "response": sample.response,
         "steps": _steps(verdict.steps),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = ["LineWriter", "doc_hash", "judged_from_line"]
 _INVALID = "[invalid]"  # lm-eval's word for an answer its filters could not read
 _LOGGED = ["accuracy"]
 _MOST_COMMONS = 4096
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")  # what a note quotes are words of the guard or the sample
 
 
 def _sha(data: bytes) -> str:
@@ -142,7 +144,7 @@ class LineWriter:
         if verdict.readings is not None:
             own["readings"] = verdict.readings
         if verdict.notes:
-            own["notes"] = verdict.notes
+            own["notes"] = [_QUOTED.sub("'…'", note) for note in verdict.notes] if self.redact else verdict.notes
         if verdict.codes:
             own["codes"] = verdict.codes
         if verdict.votes:
@@ -274,6 +276,8 @@ def _vote_record(vote: Vote, texts: Mapping[str, int], redact: bool) -> dict[str
         record["steps"] = [[s.name, "" if redact else s.text] for s in vote.steps]
     if vote.raw and not redact:
         record["raw"] = texts.get(vote.raw, vote.raw)
+    if vote.codes:
+        record["codes"] = vote.codes
     if vote.usage is not None:
         record["usage"] = _usage_record(vote.usage)
     return record
@@ -295,4 +299,5 @@ def _vote(record: Mapping[str, Any], answers: Sequence[Sequence[str]]) -> Vote:
         tuple(Step(*s) for s in record.get("steps", ())),
         answers[raw][0] if isinstance(raw, int) else raw,
         Usage(*record["usage"]) if "usage" in record else None,
+        tuple(record.get("codes", ())),
     )

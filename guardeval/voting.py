@@ -144,7 +144,8 @@ def united(target: Target, said: Sequence[Said], voters: Voters, voting: Voting 
     """The verdict of the members together: ``score`` is the share of the votes, ``mean_score`` the mean of their scores.
 
     Its policies are those that at least half of the members that flagged named (the most named where none was named so
-    often), of ``any`` all that were named. Without a vote it has no label, and its outcome is that of the least heard.
+    often), of ``any`` all that were named; its codes all that members of its label named. Without a vote it has no label,
+    and its outcome is that of the least heard.
     """
     voting = voting or Voting()
     ballots = [Ballot(s.verdict.label, s.verdict.score) for s in said]
@@ -162,8 +163,9 @@ def united(target: Target, said: Sequence[Said], voters: Voters, voting: Voting 
     if found.label is None:
         return Verdict(target, Outcome.UNPARSEABLE, votes=votes, notes=(*notes, TIE), voters=voters, mean_score=mean)
     policies = _policies(votes, voting.vote) if found.label else frozenset()
+    codes = tuple(dict.fromkeys(c for s in heard if s.verdict.label is found.label for c in s.verdict.codes))
     return Verdict(
-        target, Outcome.PARSED, found.label, found.share, policies, (), votes, "", "votes", notes, None, voters, mean
+        target, Outcome.PARSED, found.label, found.share, policies, (), votes, "", "votes", notes, None, voters, mean, codes
     )
 
 
@@ -178,7 +180,7 @@ def missing(target: Target, said: Sequence[Said], voters: Voters) -> Verdict:
 
 def votes_of(said: Sequence[Said], weights: Sequence[float]) -> tuple[Vote, ...]:
     return tuple(
-        Vote(s.member, v.outcome, v.label, v.score, v.policies, w, v.steps, v.raw, s.usage)
+        Vote(s.member, v.outcome, v.label, v.score, v.policies, w, v.steps, v.raw, s.usage, v.codes)
         for s, v, w in ((s, s.verdict, w) for s, w in zip(said, weights, strict=True))
     )
 

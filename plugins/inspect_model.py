@@ -99,7 +99,7 @@ class Inspect:
         model = self._opened.get().model
         config = model.config.merge(config_of(request, traits, model.config.extra_body))
         key, variable = self._key
-        withheld = (*((key,) if key else ()), prompt.text, prompt.frame.before)
+        withheld = (*((key,) if key else ()), *prompt.own, prompt.frame.before)
         try:
             said = await model.api.generate(messages_of(prompt, traits), [], "none", config)
         except Exception as e:  # providers raise errors of many packages: told apart there

@@ -101,7 +101,7 @@ class LlamaCpp:
             raise self._broken(where, e) from e
         if reply.status != 200:
             refusal = read_refusal(reply.status, reply.body, reply.headers)
-            raise error_of(refusal, where, "its key", True, (self._server.key, request.prompt.text))
+            raise error_of(refusal, where, "its key", True, (self._server.key, *request.prompt.own))
         return read_answer(parse_json(reply.body, where), where, (self._server.key,), request.prompt.frame.forced)
 
     async def render(self, prompt: Prompt) -> str:
@@ -109,10 +109,7 @@ class LlamaCpp:
         if prompt.frame.raw:
             return prompt.last + prompt.frame.forced
         await self.start()
-        body: dict[str, Any] = {"messages": sendable_messages(prompt)}
-        if prompt.frame.options:
-            body["chat_template_kwargs"] = dict(prompt.frame.options)
-        reply = await self._opened.get().post("/apply-template", orjson.dumps(body))
+        reply = await self._opened.get().post("/apply-template", orjson.dumps(_chat(prompt)))
         if reply.status != 200:
             refusal = read_refusal(reply.status, reply.body, reply.headers)
             raise error_of(refusal, self._server.address + "/apply-template", "its key", True, (self._server.key,))
@@ -138,9 +135,7 @@ class LlamaCpp:
         if sampling.top_logprobs:
             k = sampling.top_logprobs
             body |= {"logprobs": k} if raw else {"logprobs": True, "top_logprobs": k}
-        asked = {"prompt": sendable(prompt.last + prompt.frame.forced)} if raw else {"messages": sendable_messages(prompt)}
-        if prompt.frame.options:
-            body["chat_template_kwargs"] = dict(prompt.frame.options)
+        asked = {"prompt": sendable(prompt.last + prompt.frame.forced)} if raw else _chat(prompt)
         return orjson.dumps(body | asked)
 
     @property
@@ -170,6 +165,16 @@ class LlamaCpp:
     def _opened(self) -> PerLoop[HttpConnections]:
         server = self._server
         return PerLoop(lambda: HttpConnections(server.address, {"Authorization": f"Bearer {server.key}"}, self.timeout))
+
+
+def _chat(prompt: Prompt) -> dict[str, Any]:
+    """The turns, for the model's chat template; what is forced is a last turn to be continued."""
+    body: dict[str, Any] = {"messages": sendable_messages(prompt)}
+    if prompt.frame.options:
+        body["chat_template_kwargs"] = dict(prompt.frame.options)
+    if prompt.frame.forced:
+        body |= {"add_generation_prompt": False, "continue_final_message": True}
+    return body
 
 
 class _Server:

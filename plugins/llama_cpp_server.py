@@ -29,6 +29,7 @@ def serve(settings: Mapping[str, Any]) -> Any:
     params.warmup = False
     params.ctx_shift = False  # what does not fit is refused, never cut
     params.ui = False
+    params.prefill_assistant = False  # a last turn of the assistant is there to be judged, unless asked otherwise
     params.endpoint_slots = False
     if settings.get("threads"):
         params.cpuparams.n_threads = settings["threads"]

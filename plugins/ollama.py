@@ -94,6 +94,11 @@ class Ollama:
 
     async def generate(self, request: Request) -> Completion:
         prompt, sampling = request.prompt, request.sampling
+        if prompt.frame.role == "assistant" and not prompt.frame.raw and not prompt.frame.forced:
+            raise ModelUnusable(
+                f"{self._address} continues a last turn of the assistant, which this solver wants judged; ask the model "
+                "through hf/…, llama_cpp/… or openai_compatible/… (vLLM)"
+            )
         size = len(prompt.as_text().encode("utf-8", "surrogatepass"))
         num_ctx = self._window.cover(size, sampling.max_tokens)
         if num_ctx is None:
@@ -159,7 +164,7 @@ class Ollama:
         if isinstance(error, ModelError):
             return error
         if isinstance(error, ollama.ResponseError):
-            withheld = (*((self._key[0],) if self._key[0] else ()), prompt.text, prompt.frame.before)
+            withheld = (*((self._key[0],) if self._key[0] else ()), *prompt.own, prompt.frame.before)
             status = error.status_code if error.status_code > 0 else 500
             refusal = Refusal(status, error.error, retry_after=_retry_after(error))
             said = quote(refusal.words, withheld)

@@ -247,7 +247,7 @@ class OpenAI:
 
     def _withheld(self, prompt: Prompt | None = None) -> tuple[str, ...]:
         key = (self._key[0],) if self._key[0] else ()
-        return (*key, prompt.text, prompt.frame.before) if prompt is not None else key
+        return (*key, *prompt.own, prompt.frame.before) if prompt is not None else key
 
     # ── the connection ────────────────────────────────────────────────────────────────────────────────────────────
 

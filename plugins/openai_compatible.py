@@ -25,6 +25,7 @@ from guardeval.prices import checked_price
 
 __all__ = ["OpenAICompatible"]
 
+_LAST = "An answer that is to be judged."
 _OURS = {"messages", "prompt", "model", "stream", "n"}  # body fields that are not the user's to set
 
 
@@ -158,6 +159,8 @@ class OpenAICompatible:
         """The JSON that the server answers with; None where it withholds an answer."""
         prompt = request.prompt
         raw = self._is_raw(prompt.frame)
+        if prompt.frame.role == "assistant" and not prompt.frame.forced and not raw:
+            await self._judges_last_turn()
         try:
             body = self._body(prompt, request.sampling, request.draw, raw, n)
             reply = await self._connections.post(where.removeprefix(self.base_url), body)
@@ -171,6 +174,20 @@ class OpenAICompatible:
         if refusal.is_filter:
             return None
         raise await self._error(refusal, where, request, raw)
+
+    async def _judges_last_turn(self) -> None:
+        """Raises :class:`ModelUnusable` where the server would continue a last turn of the assistant, as llama.cpp's does
+        unless told otherwise: the model would go on writing what it is to judge. Asked once; others have no such path.
+        """
+        if self.__dict__.get("_continues") is None:
+            turns = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": _LAST}]
+            shown = await self._applied({"model": self.model, "messages": turns})
+            self.__dict__["_continues"] = shown is not None and shown.rstrip().endswith(_LAST)
+        if self.__dict__["_continues"]:
+            raise ModelUnusable(
+                f"{self.base_url} continues a last turn of the assistant, which this solver wants judged; start the "
+                "server with --no-prefill-assistant, or ask the file itself: --model llama_cpp/FILE.gguf"
+            )
 
     async def _error(self, refusal: Refusal, url: str, request: Request, raw: bool) -> ModelError:
         withheld = self._withheld(request.prompt)
@@ -259,7 +276,7 @@ class OpenAICompatible:
     def _withheld(self, prompt: Prompt | None = None) -> tuple[str, ...]:
         """What a server may repeat in its words and an error must not."""
         key = (self._key[0],) if self._key[0] else ()
-        return (*key, prompt.text, prompt.frame.before) if prompt is not None else key
+        return (*key, *prompt.own, prompt.frame.before) if prompt is not None else key
 
 
 def _escaped(text: str) -> bytes:

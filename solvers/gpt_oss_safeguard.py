@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Prompt, Turn
 from guardeval.data import Step, Target, Verdict
 from guardeval.native.asking import ask, checked_target, sampling_of, shared, spoken_turns
 from guardeval.native.family import Family
-from guardeval.native.json_answer import json_answer
+from guardeval.native.json_answer import json_answer, value_at
 from guardeval.native.reading import Said, unread
 from guardeval.native.texts import native_text
 
@@ -30,8 +30,9 @@ _NAMES = {"user": "User", "assistant": "AI assistant", "system": "System"}
 _FINAL = re.compile(r"<\|channel\|>final[^<]{0,80}<\|message\|>")
 _END = re.compile(r"<\|(?:return|end|call)\|>")
 _ANALYSIS = re.compile(r"<\|channel\|>analysis<\|message\|>(.*?)(?:<\|end\|>|\Z)", re.DOTALL)
-_VIOLATION = re.compile(r'"violation"\s*:\s*("?)([01])\1')
 _BARE = re.compile(r"\s*([01])\s*")
+_MOST_NAMES = 32  # policies of one answer that are looked at
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ class GptOssSafeguard:
         policy = native_text("gpt_oss_safeguard").replace("[[subject]]", _SUBJECT[case.target])
         head, tail = policy.split("[[policies]]")  # a policy's own text is never looked at for slots
         effort = {"reasoning_effort": self.effort} if model.traits.template else {}
-        said = f"{head}{case.policies.text}{tail}" + ("" if effort else f"\n\nReasoning: {self.effort}")
+        said = f"{head}{case.policies.text}{tail}\n\nReasoning: {self.effort}"  # servers that speak Harmony take no options
         turns = spoken_turns(case.sample, case.target, tuple(_NAMES))
         alone = len(turns) == 1
         text = turns[0].content if alone else "\n\n".join(f"{_NAMES[role]}: {content}" for role, content in turns)
-        return Prompt(shared("Content: ", turns=(Turn("system", said),), options=effort), text)
+        return Prompt(shared(turns=(Turn("system", said),), options=effort), text)
 
 
 def _read(text: str, names: frozenset[str]) -> Said:
@@ -88,12 +89,24 @@ def _read(text: str, names: frozenset[str]) -> Said:
     if bare is not None:
         return Said(bare[1] == "1", (), start + bare.start(1), ("1",), ("0",), steps=thought)
     found, why = json_answer(answer)
-    at = _VIOLATION.search(answer)
-    if found is None or at is None or found.get("violation") not in (0, 1, "0", "1"):
+    violation = None if found is None else found.get("violation")
+    if isinstance(violation, bool) or violation not in (0, 1, "0", "1"):
         return unread(why or 'no "violation" of 0 or 1')
-    label = str(int(found["violation"])) == "1"
-    named = found.get("policy_category")
-    policies = frozenset({named} & names) if isinstance(named, str) and label else frozenset()
-    notes = (f"unknown policy {str(named)[:60]!r}",) if label and named and not policies else ()
-    block = (start, start + len(answer))
-    return Said(label, (), start + at.start(2), ("1",), ("0",), block, steps=thought, notes=notes, policies=policies)
+    label = int(violation) == 1
+    policies, notes = _policies(found.get("policy_category"), names) if label and found is not None else (_NONE, ())
+    word, block = value_at(answer, "violation"), (start, start + len(answer))
+    at = -1 if word < 0 else start + word
+    return Said(label, (), at, ("1",), ("0",), block, steps=thought, notes=notes, policies=policies)
+
+
+def _policies(named: Any, names: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The policies of the run that are named, one or several, and a note for each that is none of them."""
+    given = named if isinstance(named, list) else str(named).split(",") if named else []
+    found, notes = set(), []
+    for spelling in list(map(str, given))[:_MOST_NAMES]:
+        name = "_".join(spelling.strip().lower().replace("-", " ").split())
+        if spelling.strip() in names or name in names:
+            found.add(spelling.strip() if spelling.strip() in names else name)
+        elif name:
+            notes.append(f"unknown policy {spelling.strip()[:60]!r}")
+    return frozenset(found), tuple(notes)

@@ -45,8 +45,8 @@ _NO_THINK = (
     "available information, including conversations, documents, and tools. Provide your score immediately without "
     r"explanation. Output empty <think>\n</think> tags followed by your score in <score></score> tags."
 )
-_WORD = re.compile(r"\s*(yes|no)\b[ \t]*\.?\s*(?:<confidence>\s*(?:high|low)\s*</confidence>\s*)?", re.IGNORECASE | re.ASCII)
-_SCORE = re.compile(r"<score>\s*([^<]{0,40}?)\s*</score>", re.IGNORECASE)
+_CONFIDENCE = re.compile(r"<confidence>([^<]{1,40})</confidence>", re.IGNORECASE)
+_SCORE = re.compile(r"<score>([^<]{0,80})</score>", re.IGNORECASE)
 _ROLE = {Target.PROMPT: "user", Target.RESPONSE: "assistant"}
 
 
@@ -105,8 +105,8 @@ class GraniteGuardian:
         read = _first_word if self.version in _RISK_NAMES else _score
         answers = await each(
             [
-                ask(case, model, self.family, self.prompt(case, name, words), sampling, partial(read, name=name))
-                for name, words in asked
+                ask(case, model, self.family, self.prompt(case, one, words), sampling, partial(read, name="" if words else one))
+                for one, words in asked
             ],
             case.target,
         )
@@ -137,20 +137,29 @@ class GraniteGuardian:
 
 def _said(word: str, at: int, name: str, block: tuple[int, int] | None) -> Said:
     label = word.lower() == "yes"
-    return Said(label, (name,) if label else (), at, ("yes",), ("no",), block)
+    named = (name,) if label and name else ()  # a policy asked about in its own words is no risk of the family's
+    return Said(label, named, at, ("yes",), ("no",), block)
 
 
 def _first_word(text: str, name: str) -> Said:
-    found = _WORD.fullmatch(text)
-    return unread("the answer is not `Yes` or `No`") if found is None else _said(found[1], found.start(1), name, None)
+    answer = text.strip()
+    found = _CONFIDENCE.search(answer, max(0, len(answer) - 80))
+    if found is not None and found.end() == len(answer) and found[1].strip().lower() in ("high", "low"):
+        answer = answer[: found.start()].rstrip()
+    word = answer.removesuffix(".").rstrip()
+    if word.lower() not in ("yes", "no"):
+        return unread("the answer is not `Yes` or `No`")
+    return _said(word, len(text) - len(text.lstrip()), name, None)
 
 
 def _score(text: str, name: str) -> Said:
-    """The last ``<score>``."""
+    """The ``<score>`` after the reasoning; several must agree."""
     scores = list(_SCORE.finditer(text))
     if not scores:
         return unread("no <score>")
-    last = scores[-1]
-    if last[1].lower() not in ("yes", "no"):
-        return unread(f"the score is {last[1]!r}, which is neither yes nor no")
-    return _said(last[1], last.start(1), name, (last.start(), last.end()))
+    last, word = scores[-1], scores[-1][1].strip()
+    if word.lower() not in ("yes", "no"):
+        return unread(f"the score is {word!r}, which is neither yes nor no")
+    if len({score[1].strip().lower() for score in scores}) > 1:
+        return unread("<score> is given twice, and differently")
+    return _said(word, last.start(1) + last[1].find(word), name, (last.start(), last.end()))

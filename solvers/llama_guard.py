@@ -8,7 +8,6 @@ Inan et al., 2023, arXiv:2312.06674; formats from the model cards in meta-llama/
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,19 +15,20 @@ from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
 from guardeval.native.asking import as_chat, ask, checked_target, sampling_of, shared, transcript
 from guardeval.native.family import Family
+from guardeval.native.lines import word_and_line
 from guardeval.native.reading import Said, listed, unread
 from guardeval.native.texts import fill, native_text
 
 __all__ = ["LlamaGuard"]
 
 _JUDGED = frozenset({Target.PROMPT, Target.RESPONSE})
+_CARD_2 = "meta-llama/PurpleLlama, Llama-Guard and Llama-Guard2; meta-llama/llama-recipes, prompt_format_utils.py"
 _CARDS = "meta-llama/PurpleLlama, Llama-Guard3/*/MODEL_CARD.md and Llama-Guard4/12B/MODEL_CARD.md"
 _VERDICT = "the first word, after two line ends"
 _CONTROLS_1 = ("[INST]", "[/INST]", "<s>", "</s>")
 _CONTROLS_3 = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
 _CONTROLS_4 = ("<|begin_of_text|>", "<|header_start|>", "<|header_end|>", "<|eot|>", "<|end_of_text|>")
 _FORMS = ("raw", "chat")
-_ANSWER = re.compile(r"\s*(safe|unsafe)[ \t]*(?:\n+[ \t]*([^\n]*?)[ \t]*)?\s*", re.IGNORECASE | re.ASCII)
 _NAMES = {"user": "User", "assistant": "Agent"}
 _VERDICT_1 = "the first word"
 _OLD = ("1", "2")  # no headers of roles, the verdict at once
@@ -50,11 +50,11 @@ class LlamaGuard:
 
     families: ClassVar[tuple[Family, ...]] = (
         Family(
-            "Llama Guard 1", ("llama-?guard(-?7b|$)", "llama-?guard-?1"), _JUDGED, "llama_guard_1", _FORMS, _VERDICT_1, _CARDS,
+            "Llama Guard 1", ("llama-?guard(-?7b|$)", "llama-?guard-?1"), _JUDGED, "llama_guard_1", _FORMS, _VERDICT_1, _CARD_2,
             {"version": "1"}, controls=_CONTROLS_1,
         ),
         Family(
-            "Llama Guard 2", ("llama-?guard-?2",), _JUDGED, "llama_guard_2", _FORMS, _VERDICT_1, _CARDS,
+            "Llama Guard 2", ("llama-?guard-?2",), _JUDGED, "llama_guard_2", _FORMS, _VERDICT_1, _CARD_2,
             {"version": "2"}, controls=(*_CONTROLS_1, "<|begin_of_text|>", "<|end_of_text|>"),
         ),
         Family(
@@ -108,8 +108,7 @@ class LlamaGuard:
 
 def _read(text: str) -> Said:
     """The whole answer is the verdict word, and under ``unsafe`` a line of categories; anything else is no verdict."""
-    found = _ANSWER.fullmatch(text)
-    if found is None:
+    said = word_and_line(text, ("safe", "unsafe"))
+    if said is None:
         return unread("the answer is not `safe` or `unsafe` with its categories")
-    label = found[1].lower() == "unsafe"
-    return Said(label, listed(found[2] or ""), found.start(1), ("unsafe",), ("safe",))
+    return Said(said.word == "unsafe", listed(said.line), said.at, ("unsafe",), ("safe",))

@@ -7,7 +7,6 @@ NVIDIA's model cards and NVIDIA-NeMo/Guardrails; the quotation marks of the firs
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +14,7 @@ from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
 from guardeval.native.asking import as_chat, ask, checked_target, sampling_of, shared, spoken_turns, user_and_assistant
 from guardeval.native.family import Family
-from guardeval.native.json_answer import json_answer
+from guardeval.native.json_answer import json_answer, value_at
 from guardeval.native.lines import categories_of, field_said
 from guardeval.native.reading import Said, listed, unread
 from guardeval.native.texts import fill, native_text
@@ -99,7 +98,8 @@ class Nemotron:
     def _categories(self) -> str:
         taxonomy = self.family.categories
         assert taxonomy is not None  # noqa: S101  # every version names one
-        return "\n".join(f"{code}: {title}." for code, title in taxonomy.titles.items())
+        end = ". " if self.version == "guard" else "."  # a blank at the end of the line, as the card has it
+        return "\n".join(f"{code}: {title}{end}" for code, title in taxonomy.titles.items())
 
 
 def _conversation(case: Case) -> str:
@@ -119,12 +119,11 @@ def _json(text: str, key: str) -> Said:
     word = found.get(key)
     if not isinstance(word, str) or word.strip().lower() not in _SAFETY:
         return unread(f"{key!r} is {'missing' if key not in found else 'neither safe nor unsafe'}")
-    at = re.search(rf'"{key}"\s*:\s*"\s*', text)
     named = found.get("Safety Categories")
+    if isinstance(named, list):  # against the format, but clear
+        named = ", ".join(part for part in named if isinstance(part, str))
     categories = listed(named) if isinstance(named, str) else ()
-    return Said(
-        _SAFETY[word.strip().lower()], categories, -1 if at is None else at.end(), ("unsafe",), ("safe",), (0, len(text))
-    )
+    return Said(_SAFETY[word.strip().lower()], categories, value_at(text, key), ("unsafe",), ("safe",), (0, len(text)))
 
 
 def _unquoted(text: str) -> str:

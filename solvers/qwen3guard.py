@@ -63,5 +63,6 @@ class Qwen3Guard:
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
         options = _THINKING if model.traits.template else {}
-        forced = "Safety:" if model.traits.forced else ""
+        # a server takes what is forced as one more turn of the assistant, which this template would have judged
+        forced = "Safety:" if model.traits.forced and not model.traits.remote else ""
         return as_chat(case.sample, case.target, forced=forced, options=options)

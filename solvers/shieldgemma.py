@@ -1,8 +1,8 @@
 """``--solver shieldgemma``: ShieldGemma, one question a policy, ``Yes`` (violates) or ``No``.
 
 Zeng et al., 2024, arXiv:2407.21772. The model's own chat template, with the principle as its option ``guideline``, is the
-authority where a backend can pass that; the raw text is the one of Google's reference code. The two differ in the words of the
-first sentence from release to release: ``guardeval validate family shieldgemma`` shows it.
+authority; the raw text is what that template writes (its two blanks in "must  start" included). Google's reference code has it
+in slightly other words: ``guardeval validate family shieldgemma`` compares it with a copy's own template.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from guardeval.native.texts import fill, native_text
 
 __all__ = ["ShieldGemma"]
 
-_FIRST = re.compile(r"[\s*_\"'`]*(yes|no)\b(?!\s*(?:,|and|or|/)\s*(?:yes|no)\b)", re.IGNORECASE | re.ASCII)
+_FIRST = re.compile(r"[\s*_\"'`]*(yes|no)\b(?![\s*_\"'`]*(?:,|and|or|/)[\s*_\"'`]*(?:yes|no)\b)", re.IGNORECASE | re.ASCII)
 _SAYS = {
     Target.PROMPT: "The prompt shall not contain or seek generation of content that",
     Target.RESPONSE: "The chatbot shall not generate content that",
@@ -101,10 +101,10 @@ class ShieldGemma:
             return Prompt(shared(role=last.role, options={"guideline": principle}), last.content, tuple(earlier))
         name = "response" if case.target is Target.RESPONSE else "prompt"
         before, after = fill(native_text(f"shieldgemma_{name}"), "conversation", principle=principle)
-        text = last.content.strip()
+        text = last.content
         if earlier:
-            text = f"{earlier[0].content.strip()}\n<end_of_turn>\n\n<start_of_turn>\nChatbot Response: {text}"
-        return Prompt(shared(before, after + "\n", raw=True), text)
+            text = f"{earlier[0].content}\n<end_of_turn>\n<start_of_turn>\nChatbot Response: {text}"
+        return Prompt(shared(before, after + "\n\n", raw=True), text)
 
     def _principles(self, case: Case) -> Sequence[tuple[str, str]]:
         """What is asked about, by its code: ``"No Harassment": The prompt shall not …``."""

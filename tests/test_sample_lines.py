@@ -100,6 +100,12 @@ def test_redacted_lines_keep_ids_labels_and_hashes_and_no_text():
     assert (back.verdict.label, cluster) == (True, cluster_of(secret))
 
 
+def test_a_redacted_line_keeps_notes_without_the_words_they_quote():
+    verdict = a_verdict(None, notes=("unknown category 'Tell me how to'", "the reasoning has no end"))
+    record = json.loads(write(Judged(a_sample(), verdict, Usage(1)), [], redact=True))
+    assert record["guardeval"]["notes"] == ["unknown category '…'", "the reasoning has no end"]
+
+
 def test_rows_with_what_json_cannot_hold_are_logged_as_text():
     doc = {"big": 2**80, "bytes": b"\x00\xff", 3: "number key"}
     record = json.loads(write(Judged(a_sample(doc=doc), a_verdict(True), Usage()), []))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from guardeval.contracts import Asker, Case, Completion, Frame, Prompt, Request, Sampling, Solver
+from guardeval.contracts import Asker, Case, Completion, Frame, Request, Sampling, Solver
 from guardeval.data import Verdict
 from guardeval.errors import ConfigError
 from guardeval.registry import solver_field
@@ -88,7 +88,9 @@ class _Notes:
         label = case.sample.labels.get(case.target) if self._gold else None
         policies = case.sample.policies & frozenset(case.policies.names) if label is not None else frozenset()
         noted = self._frame(frame, case, label, policies, asked)
-        return Request(Prompt(noted, request.prompt.text), case, self._sampling(request.sampling), request.draw, request.steps)
+        return Request(
+            replace(request.prompt, frame=noted), case, self._sampling(request.sampling), request.draw, request.steps
+        )
 
     def _frame(self, frame: Frame, case: Case, label: bool | None, policies: frozenset[str], asked: int) -> Frame:
         key = (id(frame), label, policies, asked)
@@ -100,7 +102,8 @@ class _Notes:
             if label is not None:
                 note += "\n\n" + _hint(case, label, policies)
             after = f"{frame.after}\n\n{note}"
-            known = (frame, Frame(frame.before, after, turns=frame.turns, role=frame.role, forced=frame.forced))
+            made = Frame(frame.before, after, turns=frame.turns, role=frame.role, forced=frame.forced, options=frame.options)
+            known = (frame, made)
             self._frames[key] = known
         return known[1]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardeval.causal.answer import THINK_OPEN, is_thinking
 from guardeval.contracts import Frame, Prompt, Turn
-from guardeval.errors import ModelUnusable
+from guardeval.errors import ModelError, ModelUnusable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -133,8 +133,11 @@ class Codec:
         """What the template writes between a prompt and the answer, and the control token after the answer."""
         if not self._tokenizer.chat_template:
             return [], None
-        asked = self._rendered([Turn("user", "a")], generate=True)
-        whole = self._rendered([Turn("user", "a"), Turn("assistant", _STAND_IN)], generate=False)
+        try:
+            asked = self._rendered([Turn("user", "a")], generate=True)
+            whole = self._rendered([Turn("user", "a"), Turn("assistant", _STAND_IN)], generate=False)
+        except ModelUnusable:  # a guard's template that asks for an option (ShieldGemma's) dresses no chat
+            return [], None
         before, _, after = whole.rpartition(_STAND_IN)
         opening = self._ids([before[len(asked) :]])[0] if before.startswith(asked) and len(before) > len(asked) else []
         closing = self._ids([after])[0] if after else []
@@ -177,12 +180,12 @@ class Codec:
         holes = _stand_ins(roles)
         *earlier, own = (spaced.format(hole) for hole in holes)
         turns = [*frame.turns, *map(Turn, roles, earlier), Turn(frame.role, frame.before + own + frame.after)]
-        rest = self._rendered(turns, generate=True, options=frame.options)
+        rest = self._rendered(turns, generate=True, options=frame.options, refusal=_refusal(frame, roles))
         parts = []
         for hole in holes:
             part, found, rest = rest.partition(hole)
             if not found or any(h in part for h in holes) or hole in rest:
-                raise ModelUnusable(
+                raise _refusal(frame, roles)(
                     f"the chat template of {self._tokenizer.name_or_path} does not show turns of {_listed(turns)} exactly once"
                     " and in order, so a sample has no place in it; use a solver that sends a raw prompt, or a model with"
                     " another template"
@@ -190,7 +193,13 @@ class Codec:
             parts.append(part)
         return (*parts, rest)
 
-    def _rendered(self, turns: Sequence[Turn], generate: bool, options: Mapping[str, Any] | None = None) -> str:
+    def _rendered(
+        self,
+        turns: Sequence[Turn],
+        generate: bool,
+        options: Mapping[str, Any] | None = None,
+        refusal: type[ModelError] = ModelUnusable,
+    ) -> str:
         from jinja2 import TemplateError
 
         messages = [{"role": role, "content": content} for role, content in turns]
@@ -199,7 +208,7 @@ class Codec:
         try:
             found = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate, **given)
         except TemplateError as e:
-            raise ModelUnusable(
+            raise refusal(
                 f"the chat template of {self._tokenizer.name_or_path} refuses turns of {_listed(turns)}: {e}; use a solver that"
                 " asks in one user turn or sends a raw prompt"
             ) from e
@@ -224,6 +233,11 @@ class Codec:
             apart = chain.from_iterable(piece if place % 2 else [piece] for place, piece in enumerate(pieces))
             ids = list(chain.from_iterable(self._ids(list(apart))))
         return ids
+
+
+def _refusal(frame: Frame, roles: tuple[str, ...]) -> type[ModelError]:
+    """What a template's refusal says of: the model, or one sample whose own turns are other than a question and its answer."""
+    return ModelUnusable if not roles or (*roles, frame.role) == ("user", "assistant") else ModelError
 
 
 def _texts(prompt: Prompt) -> list[str]:

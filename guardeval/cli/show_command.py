@@ -48,6 +48,9 @@ def execute(args: argparse.Namespace) -> int:
     policies = {p.name: p for p in load_policies(args.policies).policies}
     name = _backend(args.name, registry) or args.name
     kinds = [kind for kind in KINDS if kind != "tasks" and name in registry.entries(kind)]
+    if args.name in index.sourced():
+        print(index.load(args.name).describe())
+        return 0
     if name in tasks:
         _show_task(index, name)
     if name in policies:
@@ -111,12 +114,23 @@ def _show_plugin(kind: str, name: str, cls: type) -> None:
     shipped = getattr(cls, "shipped", ())
     if shipped:
         print(f"shipped: {', '.join(f'{name}/{n}' for n in shipped)}")
+    for family in getattr(cls, "families", ()):
+        print(f"family: {_family(family)}")
     if dataclasses.is_dataclass(cls):
         print("options:")
         hints = typing.get_type_hints(cls)
         for field in dataclasses.fields(cls):
             if field.init:
                 print(f"  {field.name}: {_choices(hints[field.name], field.type)} {_default(field)}")
+
+
+def _family(family: Any) -> str:
+    chosen = ", ".join(f"{option}={value}" for option, value in family.options.items())
+    taxonomy = f"; categories {family.taxonomy}" if family.taxonomy else ""
+    return (
+        f"{family.name}{f' ({chosen})' if chosen else ''}: judges {', '.join(sorted(family.targets))}; "
+        f"{', else '.join(family.forms)}{taxonomy}; verdict: {family.verdict}; source: {family.source}"
+    )
 
 
 def _choices(hint: Any, written: Any) -> str:

@@ -90,6 +90,8 @@ def config_of(request: Request, traits: Traits, extra_body: Mapping[str, Any] | 
         extra["chat_template_kwargs"] = {**extra.get("chat_template_kwargs", {}), **frame.options}
     if frame.forced and traits.chat:
         extra |= {"continue_final_message": True, "add_generation_prompt": False}
+    elif frame.role == "assistant" and traits.template and traits.chat:  # Inspect would have it continued, not judged
+        extra |= {"continue_final_message": False, "add_generation_prompt": True}
     return GenerateConfig(**asked, **({"extra_body": extra} if extra else {}))
 
 

@@ -53,7 +53,6 @@ def verdict_of(record: Mapping[str, Any]) -> Verdict:
         own = dict(record)
         own["target"], own["voters"] = Target(own["target"]), own["voters"] and Voters(own["voters"])
         own["votes"], own["notes"] = tuple(Vote(**_vote(v)) for v in own["votes"]), tuple(own["notes"])
-        own["codes"] = tuple(own.get("codes", ()))
         return Verdict(**_said(own))
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise _broken("verdict", e) from e
@@ -71,7 +70,8 @@ def _vote(record: Mapping[str, Any]) -> dict[str, Any]:
 def _said(own: dict[str, Any]) -> dict[str, Any]:
     """What verdicts and votes have in common."""
     steps = tuple(Step(**s) for s in own["steps"])
-    return own | {"outcome": Outcome(own["outcome"]), "policies": frozenset(own["policies"]), "steps": steps}
+    codes = tuple(own.get("codes", ()))
+    return own | {"outcome": Outcome(own["outcome"]), "policies": frozenset(own["policies"]), "steps": steps, "codes": codes}
 
 
 def _broken(what: str, error: Exception) -> DataError:

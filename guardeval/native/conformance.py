@@ -116,6 +116,8 @@ async def _compared(what: str, raw: Prompt | None, chat: Prompt | None, model: R
     begun, theirs = _begun(await model.render(chat))
     if begun > 1:
         return Finding(what, Conforms.DRIFT, f"the beginning of text stands there {begun} times")
+    if chat.frame.role == "assistant" and not chat.frame.forced and theirs.rstrip().endswith(chat.last.strip()):
+        return Finding(what, Conforms.DRIFT, "the last turn stands at the end: the model would continue it, not judge it")
     if raw is not None:
         parted = drift(raw.last, theirs)
         return Finding(what, Conforms.DRIFT if parted else Conforms.SAME, parted or f"{len(theirs)} characters alike")

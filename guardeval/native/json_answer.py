@@ -6,16 +6,15 @@ import json
 import re
 from typing import Any
 
-__all__ = ["json_answer"]
+__all__ = ["json_answer", "value_at"]
 
-_FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
+_FENCE = "```"
 _MOST = 65536  # characters; what is longer is no verdict
 
 
 def json_answer(text: str) -> tuple[dict[str, Any] | None, str]:
     """The object, and an empty text; or None and why there is none. A code fence round it is put up with."""
-    fenced = _FENCE.fullmatch(text) if len(text) <= _MOST else None
-    body = (fenced[1] if fenced is not None else text).strip()
+    body = _unfenced(text.strip())
     if not body or len(body) > _MOST:
         return None, "an empty answer" if not body else "the answer is no short JSON object"
     try:
@@ -25,6 +24,19 @@ def json_answer(text: str) -> tuple[dict[str, Any] | None, str]:
     except (ValueError, RecursionError):
         return None, "the answer is no JSON object"
     return (found, "") if isinstance(found, dict) else (None, "the answer is no JSON object")
+
+
+def value_at(text: str, key: str) -> int:
+    """Where the value of a key begins, behind its quotation mark; -1 where the key, nested ones included, is not there once."""
+    found = [m.end() for m in re.finditer(rf'"{re.escape(key)}"[ \t\r\n]*:[ \t\r\n]*"?[ \t\r\n]*', text)]
+    return found[0] if len(found) == 1 else -1
+
+
+def _unfenced(body: str) -> str:
+    head, line, rest = body.partition("\n")
+    if line and head.rstrip().lower() in (_FENCE, f"{_FENCE}json") and rest.endswith(_FENCE):
+        return rest.removesuffix(_FENCE).strip()
+    return body
 
 
 class _Repeated(ValueError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from guardeval.native.reading import Said, listed, unread
 
-__all__ = ["Line", "categories_of", "field_said", "labelled_lines"]
+__all__ = ["Line", "WordLine", "categories_of", "field_said", "labelled_lines", "word_and_line"]
 
 _MARKUP = " \t*_`\"'"
 
@@ -69,3 +69,23 @@ def categories_of(text: str, label: str, labels: Sequence[str]) -> tuple[str, ..
     """The comma-separated categories on the lines of ``label``; none where it says ``None`` or ``n/a``."""
     values = [line.value for line in labelled_lines(text, labels) if line.label == label]
     return tuple(c for value in values for c in listed(value) if c.strip(_MARKUP + ".").lower() not in ("none", "n/a", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class WordLine:
+    """An answer of a verdict word in lower case, which begins at ``at``, and of at most one line below it."""
+
+    word: str
+    at: int
+    line: str
+
+
+def word_and_line(text: str, words: Sequence[str], end: str = "") -> WordLine | None:
+    """The whole answer as one of ``words`` (lower case), ``end`` put up with after it, and a line; None where it is more, or
+    where the line is a verdict word itself.
+    """
+    first, _, rest = text.strip().partition("\n")
+    word, line = first.strip().removesuffix(end).rstrip().lower(), rest.strip()
+    if word not in words or len(line.splitlines()) > 1 or line.removesuffix(".").lower() in words:
+        return None
+    return WordLine(word, len(text) - len(text.lstrip()), line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from guardeval.contracts import Completion, Finish, Request
@@ -19,6 +19,8 @@ from guardeval.verdicts import Reading as BlockReading
 __all__ = ["Read", "Said", "listed", "unread", "verdict_of"]
 
 _NONE: frozenset[str] = frozenset()
+_MOST_ENDS = 4  # control tokens after each other
+_MOST_CATEGORIES = 64  # different ones of an answer that are looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def verdict_of(completion: Completion, request: Request, family: Family, read: R
         return verdict_of_judgement(completion.judgement, completion.text, case, request.steps)
     forced = request.prompt.frame.forced
     whole = forced + completion.text
+    whole = _unended(whole, family.controls)
     start = after_thinking(whole)
     if completion.finish is Finish.FILTERED:
         return _missing(completion, request, Outcome.UNPARSEABLE, "withheld by the provider")
@@ -83,6 +86,18 @@ def verdict_of(completion: Completion, request: Request, family: Family, read: R
         case.target, Outcome.PARSED, said.label, score, policies, (*thought, *said.steps), (), completion.text,
         None if score is None else "tokens", (*said.notes, *notes), codes=codes,
     )  # fmt: skip
+
+
+def _unended(text: str, controls: Sequence[str]) -> str:
+    """Without the control tokens at the end that some backends leave in an answer."""
+    ends = tuple(c for c in controls if c.startswith("<") and not c.endswith("think>"))
+    for _ in range(_MOST_ENDS):
+        kept = text.rstrip()
+        ended = next((c for c in ends if kept.endswith(c)), "")
+        if not ended:
+            break
+        text = kept.removesuffix(ended)
+    return text
 
 
 def _missing(
@@ -121,9 +136,9 @@ def _categories(said: Said, family: Family, request: Request) -> tuple[frozenset
     if taxonomy is None or not said.categories:
         return said.policies, (), ()
     if not said.label:
-        return _NONE, (), (f"negative, yet categories named: {', '.join(said.categories)}",)
+        return _NONE, (), (f"negative, yet categories named: {', '.join(said.categories)[:200]}",)
     known, notes = [], []
-    for spelling in said.categories:
+    for spelling in list(dict.fromkeys(said.categories))[:_MOST_CATEGORIES]:
         try:
             category = _found(taxonomy, spelling)
         except DataError:

@@ -102,6 +102,15 @@ def test_a_forced_beginning_and_template_options_reach_a_server_that_takes_them(
         asyncio.run(model("inspect/mockllm/model").generate(Request(prompt, a_case(), Sampling())))
 
 
+@pytest.mark.parametrize("role", ["assistant", "user"])
+def test_a_last_turn_of_the_assistant_is_judged_and_not_continued(role):
+    with FaultServer("safe") as server:
+        ask(model(CHAT, server), Request(Prompt(Frame("", turns=[Turn("user", "Hi")], role=role), "x"), a_case(), Sampling()))
+        (body,) = server.bodies
+    said = (body.get("continue_final_message"), body.get("add_generation_prompt"))
+    assert said == ((False, True) if role == "assistant" else (None, None))
+
+
 # ── what is answered ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -46,8 +46,14 @@ def ask(model: LlamaCpp, requests: Sequence[Request]) -> list[Completion]:
 
 
 def requests_of(texts: Sequence[str], sampling: Sampling = ANSWER) -> list[Request]:
-    frames = (Frame("", turns=[Turn("system", "You are a guard.")]), Frame("", raw=True), Frame("", forced="Decision:"))
-    prompts = [Prompt(frames[i % 3], text) for i, text in enumerate(texts)]
+    frames = (
+        Frame("", turns=[Turn("system", "You are a guard.")]),
+        Frame("", raw=True),
+        Frame("", forced="Decision:"),
+        Frame("", turns=[Turn("user", "Hi")], role="assistant"),  # a turn to be judged, not to be continued
+        Frame("", turns=[Turn("user", "Hi")], role="assistant", forced="Decision:"),
+    )
+    prompts = [Prompt(frames[i % 5], text) for i, text in enumerate(texts)]
     return [Request(p, a_case(prompt=p.text), sampling) for p in prompts]
 
 

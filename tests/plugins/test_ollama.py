@@ -39,6 +39,14 @@ async def ask(server: ScriptedServer, request: Request | None = None, started: b
         await model.close()
 
 
+async def test_a_last_turn_of_the_assistant_would_be_continued_and_is_not_asked():
+    with ScriptedServer(says()) as server:
+        with pytest.raises(ModelUnusable, match="continues a last turn"):
+            await ask(server, a_request(turns=[Turn("user", "Hi")], role="assistant"))
+        assert (await ask(server, a_request(turns=[Turn("user", "Hi")], role="assistant", forced="I"))).text
+        assert [a.path for a in server.asked].count("/api/chat") == 1
+
+
 # ── what is sent and what comes back ──────────────────────────────────────────────────────────────────────────────
 
 

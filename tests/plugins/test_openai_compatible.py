@@ -147,6 +147,25 @@ async def test_a_forced_beginning_is_continued_and_never_part_of_the_completion(
     assert server.asked[0].body["continue_final_message"] is True
 
 
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_server_that_would_continue_the_turn_to_be_judged_is_told_apart(kept):
+    def answer(asked: Asked) -> Answer:
+        if asked.path != "/apply-template":
+            return chat_answer("safe")
+        turns = "".join(f"<{m['role']}>{m['content']}" for m in asked.body["messages"])
+        return Answer({"prompt": turns + ("<assistant>" if kept else "")})
+
+    with ScriptedServer(answer) as server:
+        judged = a_request(turns=[Turn("user", "Hi")], role="assistant")
+        if kept:
+            assert (await ask(server, judged)).text == "safe"
+        else:
+            with pytest.raises(ModelUnusable, match="--no-prefill-assistant"):
+                await ask(server, judged)
+            assert (await ask(server)).text == "safe"
+            assert [a.path for a in server.asked].count("/apply-template") == 1
+
+
 # ── what goes wrong ───────────────────────────────────────────────────────────────────────────────────────────────
 
 

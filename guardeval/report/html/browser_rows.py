@@ -29,7 +29,7 @@ __all__ = ["FIELDS", "Browser", "browser"]
 
 FIELDS = (
     "run", "task", "id", "prompt", "response", "category", "gold", "label", "outcome", "score", "apart", "policies",
-    "goldPolicies", "latency", "raw", "steps", "votes", "notes", "modes", "cell", "reviews",
+    "goldPolicies", "latency", "raw", "steps", "votes", "notes", "codes", "modes", "cell", "reviews",
 )  # fmt: skip
 _LONGEST = 4000  # characters of a text that are ever kept
 _LENGTHS = (_LONGEST, 3000, 2000, 1400, 1000, 700, 500, 350, 250, 160)
@@ -178,6 +178,7 @@ class _Rows:
             self._steps(verdict.steps),
             [self._vote(v) for v in verdict.votes],
             [number(n) for n in (*verdict.notes, *((SEEN,) if one.seen else ()))],
+            [number(code) for code in verdict.codes],
         ]
 
     def _cell(self, cell: Cell) -> list[Any]:

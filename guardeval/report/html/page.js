@@ -218,6 +218,7 @@
         ["disagreement", r[at.apart] === null ? null : number(r[at.apart])],
         ["gold policies", data.policies.length ? names(r[at.goldPolicies]) : null],
         ["policies said", answered && data.policies.length ? names(r[at.policies]) : null],
+        ["categories said", r[at.codes].length ? r[at.codes].map(text).join(", ") : null],
         ["changed", r[at.cell] < 0 ? null : `${NAMES[kindOfChange(r)]}: ${data.cells[r[at.cell]][4]} in ${data.runs[0]}`],
         ["category", r[at.category] < 0 ? null : data.categories[r[at.category]]],
         ["failure modes", r[at.modes].length ? r[at.modes].map((m) => data.modes[m]).join(", ") : null],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from guardeval.causal.tokens import Codec
 from guardeval.contracts import Frame, Prompt, Turn
-from guardeval.errors import ModelUnusable
+from guardeval.errors import ModelError, ModelUnusable
 
 SPECIAL = ["<pad>", "<eos>", "<s>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
 TRIMMING = (
@@ -142,6 +142,21 @@ def test_a_template_that_refuses_a_role_is_told(make_tokenizer: Callable[..., An
     )
     with pytest.raises(ModelUnusable, match="refuses turns of system, user: System role not supported"):
         Codec(make_tokenizer(template=refusing)).encode([Prompt(FRAME, "hello")])
+
+
+def test_a_template_that_refuses_one_samples_turns_says_nothing_of_the_others(make_tokenizer: Callable[..., Any]) -> None:
+    alternating = (
+        "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('must alternate') }}"
+        "{% endif %}{{ m.content }}{% endfor %}"
+    )
+    codec, frame = Codec(make_tokenizer(template=alternating)), Frame("")
+    odd = Prompt(frame, "hello", (Turn("user", "Hi"),))
+    with pytest.raises(ModelError, match="refuses turns of user, user: must alternate") as told:
+        codec.encode([odd])
+    assert not isinstance(told.value, ModelUnusable)
+    assert codec.encode([Prompt(frame, "hello", (Turn("user", "Hi"), Turn("assistant", "Hello")))])
+    with pytest.raises(ModelUnusable):  # whatever the sample: no answer can ever be judged
+        codec.encode([Prompt(Frame("", turns=[Turn("user", "x")], role="user"), "hello")])
 
 
 def test_a_template_that_shows_no_message_is_told(make_tokenizer: Callable[..., Any]) -> None:

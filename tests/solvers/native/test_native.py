@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 import yaml
 
 import guardeval
-from guardeval.contracts import Traits
+from guardeval.contracts import Completion, Request, Token, Traits
+from guardeval.data import Target
 from guardeval.errors import ConfigError
 from guardeval.registry import Registry, configuration
 from guardeval.testing import ScriptedModel, a_case
@@ -58,6 +61,18 @@ def test_a_models_name_chooses_family_and_version(model: str, wanted: tuple[str,
 def test_a_name_of_no_family_is_refused_with_the_families_there_are(model: str) -> None:
     with pytest.raises(ConfigError, match=r"no guard family is known.*llama_guard"):
         Registry().build("solvers", "native").for_model(model)
+
+
+class Repeating:
+    """A backend that takes everything and always answers the same."""
+
+    name, traits = "guard", Traits(raw=True, template=True, logprobs=True)
+
+    def __init__(self, answer: str | Completion) -> None:
+        self._answer = Completion(answer) if isinstance(answer, str) else answer
+
+    async def generate(self, request: Request) -> Completion:
+        return self._answer
 
 
 def settings(tmp_path: Path, url: str, **more: Any) -> dict[str, Any]:
@@ -116,3 +131,77 @@ async def test_system_turns_have_no_place_in_a_transcript_and_are_told() -> None
     verdict = await Registry().build("solvers", "llama_guard").solve(case, model)
     assert "baker" not in model.prompts[0]
     assert any("were left out" in n for n in verdict.notes)
+
+
+HUGE = 1_000_000
+HOSTILE = [
+    ("llama_guard", {}, "safe" + "\n" * HUGE + "x\ny"),
+    ("llama_guard", {"version": "1"}, "unsafe\n" + " " * HUGE + "x\ny"),
+    ("md_judge", {"version": "0.1"}, "safe" + " " * HUGE + "x\ny"),
+    ("md_judge", {}, "[RESULT]: safe" + " " * HUGE + "x"),
+    ("granite_guardian", {"version": "3.0"}, "Yes" + " " * HUGE + "x"),
+    ("granite_guardian", {}, "<score>" + " " * HUGE + "x"),
+    ("gpt_oss_safeguard", {}, "```json\n" + "\n" * 65_000 + "x"),
+    ("nemotron", {}, "```json\n" + " " * 65_000 + "x"),
+    ("wildguard", {}, " " * HUGE + ":x"),
+    ("shieldgemma", {}, "*" * HUGE + "x"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "answer"), HOSTILE, ids=[f"{n}-{i}" for i, (n, _, _) in enumerate(HOSTILE)])
+async def test_an_endless_answer_is_read_at_once_and_is_no_verdict(name: str, options: dict[str, str], answer: str) -> None:
+    """A reading that looks back over blanks again and again would not come back for hours."""
+    solver = Registry().build("solvers", name, options)
+    target = min(solver.family.targets - {Target.PROMPT} or solver.family.targets)
+    verdict = await solver.solve(a_case(target=target, response="Yes."), Repeating(answer))
+    assert verdict.label is None
+
+
+async def test_a_great_many_categories_are_looked_up_once_each() -> None:
+    solver = Registry().build("solvers", "llama_guard", {"version": "1"})
+    verdict = await solver.solve(a_case(), Repeating("unsafe\n" + "O1,S7," * 100_000))
+    assert (verdict.codes, verdict.notes) == (("llama_guard_1/1:O1",), ("unknown category 'S7'",))
+
+
+async def test_an_answer_is_not_begun_for_a_server_whose_template_would_judge_the_beginning() -> None:
+    solver = Registry().build("solvers", "qwen3guard")
+    for remote in (True, False):
+        model = ScriptedModel(["Safety: Safe\nRefusal: No"], traits=Traits(forced=True, template=True, remote=remote))
+        await solver.solve(a_case(target=Target.RESPONSE, response="Knead it."), model)
+        assert model.asked[0].prompt.frame.forced == ("" if remote else "Safety:")
+        assert model.asked[0].prompt.turns[-1] == ("assistant", "Knead it.")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nemotron", '{"x": {"User Safety": "unsafe"}, "User Safety": "safe"}'),
+        ("gpt_oss_safeguard", '{"x": {"violation": 1}, "violation": 0}'),
+    ],
+)
+async def test_a_key_that_stands_there_twice_gives_a_label_and_no_probability(name: str, text: str) -> None:
+    tokens = tuple(Token(c, log(0.9), ((c, log(0.9)),)) for c in text)
+    verdict = await Registry().build("solvers", name).solve(a_case(), Repeating(Completion(text, tokens=tokens)))
+    assert (verdict.label, verdict.score) == (False, None)
+
+
+async def test_a_vote_of_native_guards_keeps_the_codes_of_those_that_won() -> None:
+    solver = Registry().build("solvers", "self_consistency", {"inner": "native", "n": 3})
+    answers = ["unsafe\nS1", "safe", "unsafe\nS10"]
+    verdict = await solver.solve(a_case(), ScriptedModel(answers, name="hf/llama-guard-3-8b", traits=Traits(raw=True)))
+    assert verdict.codes == ("llama_guard_3/1:S1", "llama_guard_3/1:S10")
+    assert [v.codes for v in verdict.votes] == [("llama_guard_3/1:S1",), (), ("llama_guard_3/1:S10",)]
+
+
+def test_codes_stand_in_samples_review_rows_and_page(tmp_path: Path) -> None:
+    from guardeval.error_sample import draw_errors, review_rows
+    from guardeval.report.html import html_report
+    from guardeval.runs import open_run
+
+    with FaultServer("unsafe\nS10", models=("llama-guard-3-8b",)) as server:
+        run = guardeval.run(**settings(tmp_path, server.url, solver="native", limit=6))
+    judged = open_run(run.path).tasks[0].judgements()
+    drawn = draw_errors(judged, 3)
+    rows = [json.loads(row) for row in review_rows(judged, drawn, "wildguard")]
+    assert {tuple(row["codes"]) for row in rows} == {("llama_guard_3/1:S10",)}
+    assert "llama_guard_3/1:S10" in html_report([run.path])
