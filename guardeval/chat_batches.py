@@ -53,7 +53,7 @@ def read_results(
             continue  # a line that is cut: its request counts as not answered, the others are kept
         if isinstance(line, dict) and isinstance(line.get("custom_id"), str):
             request = requests.get(line["custom_id"])
-            texts = () if request is None else (request.prompt.text, request.prompt.frame.before)
+            texts = () if request is None else (*request.prompt.own, request.prompt.frame.before)
             yield line["custom_id"], _outcome(line, where, (*((key,) if key else ()), *texts))
 
 

@@ -87,7 +87,8 @@ def _own_cluster(ray: Any, cpus: float, gpus: float) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="gdv", dir=None if len(tempfile.gettempdir()) <= _LONGEST - 12 else "/tmp"))  # noqa: S108
     try:
         with _set({"RAY_AUTH_TOKEN": _token()} if not os.environ.get("RAY_AUTH_TOKEN_PATH") else {}):
-            _start(ray, cpus, gpus, folder)
+            _start(ray, cpus, folder)
+            _check_gpus(ray, gpus)
             yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -99,12 +100,11 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
-def _start(ray: Any, cpus: float, gpus: float, folder: Path) -> None:
+def _start(ray: Any, cpus: float, folder: Path) -> None:
     try:
         ray.init(
             address="local",
             num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)),
-            **({"num_gpus": math.ceil(gpus)} if gpus else {}),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -114,6 +114,17 @@ def _start(ray: Any, cpus: float, gpus: float, folder: Path) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as e:
         raise ConfigError(f"--executor ray: no cluster could be started on this machine: {e}") from e
+
+
+def _check_gpus(ray: Any, wanted: float) -> None:
+    """Raise :class:`ConfigError` where this machine has fewer: unlike CPUs they cannot be promised twice."""
+    has = ray.cluster_resources().get("GPU", 0.0)
+    if wanted > has:
+        ray.shutdown()
+        raise ConfigError(
+            f"--executor ray: the workers want {wanted:g} GPUs together, and Ray finds {has:g} on this machine; ask for less "
+            "(-E workers=, gpus_per_worker=), or name a cluster that has them (-E address=)"
+        )
 
 
 @contextlib.contextmanager

@@ -27,25 +27,27 @@ async def read_logged(logged: Logged, case: Case, solver: Solver | None) -> Verd
         last = logged.asked[-1]
         return verdict_from(completions[-1], case, request=Request(_prompt(last, case), case, Sampling()))
     try:
-        return await solver.solve(case, _Logbook(completions))
+        return await solver.solve(case, _Logbook(logged.asked, completions))
     except ModelError as e:
         return Verdict(case.target, Outcome.FAILED, raw=str(e))
 
 
 class _Logbook:
-    """An asker that answers from a list."""
+    """An asker that answers from a list: what was said to the same question, else the next."""
 
     name = "log"
-    traits = Traits(raw=True, forced=True, logprobs=True, timed=False)
+    traits = Traits(raw=True, forced=True, template=True, logprobs=True, timed=False)
 
-    def __init__(self, completions: Sequence[Completion]) -> None:
-        self._left = list(completions)
+    def __init__(self, asked: Sequence[Asked], completions: Sequence[Completion]) -> None:
+        self._left = list(zip(map(_as_text, asked), completions, strict=True))
         self._held = len(completions)
 
     async def generate(self, request: Request) -> Completion:
         if not self._left:
             raise ModelError(f"the log holds {self._held} answers to this sample, and the solver asks for more")
-        return self._left.pop(0)
+        text = request.prompt.as_text()  # questions that went out together stand in the order of their answers
+        place = next((i for i, (asked, _) in enumerate(self._left) if asked == text), 0)
+        return self._left.pop(place)[1]
 
 
 def _completions(logged: Logged) -> list[Completion]:
@@ -79,9 +81,16 @@ def exchanges_of(logged: Logged, case: Case) -> list[Exchange]:
     """What was asked and answered, for the samples file: the prompt as it was logged, and nothing that was not."""
     out = []
     for one, completion in zip(logged.asked, _completions(logged), strict=True):
-        text = one.turns[0].content if len(one.turns) == 1 else Prompt.chat(one.turns).as_text() if one.turns else ""
-        out.append(Exchange(Request(Prompt.raw(text), case, _sampling(one.settings)), completion))
+        out.append(Exchange(Request(Prompt.raw(_as_text(one)), case, _sampling(one.settings)), completion))
     return out
+
+
+def _as_text(asked: Asked) -> str:
+    """The prompt as samples files show it."""
+    if not asked.turns:
+        return ""
+    *earlier, last = asked.turns
+    return Prompt(Frame("", turns=earlier, role=last.role, options=asked.options), last.content).as_text()
 
 
 def _sampling(settings: Mapping[str, Any]) -> Sampling:

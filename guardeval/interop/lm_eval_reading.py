@@ -11,11 +11,11 @@ from typing import Any
 
 import orjson
 
-from guardeval.contracts import Finish, Turn
+from guardeval.contracts import Finish
 from guardeval.errors import DataError
 from guardeval.interop.lm_eval_export import KEY
 from guardeval.interop.logged import Log, Logged, LoggedTask, clean
-from guardeval.interop.recorded import Asked, turns_of
+from guardeval.interop.recorded import Asked, asked_of
 
 __all__ = ["read_lm_eval", "results_files"]
 
@@ -132,8 +132,8 @@ def _asked(arguments: Any, i: int, answer: Any) -> Asked:
     prompt, settings = (given["arg_0"], given.get("arg_1")) if isinstance(given, Mapping) else (given[0], given[-1])
     if not isinstance(answer, str):
         raise TypeError(f"the answer is {type(answer).__name__}, not a text")
-    turns = turns_of(prompt) if isinstance(prompt, str) else (Turn("user", json.dumps(prompt)),)
-    return Asked(turns, answer, None, Finish.STOP, settings if isinstance(settings, Mapping) else {})
+    turns, options = asked_of(prompt if isinstance(prompt, str) else json.dumps(prompt))
+    return Asked(turns, answer, None, Finish.STOP, settings if isinstance(settings, Mapping) else {}, options)
 
 
 def _line(row: Mapping[str, Any]) -> dict[str, Any] | None:

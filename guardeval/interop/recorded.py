@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -14,7 +14,7 @@ from guardeval.data import Judged, Outcome
 from guardeval.runs import TaskRecord
 from guardeval.sample_lines import judged_from_line
 
-__all__ = ["Asked", "Recorded", "recorded_ids", "recorded_samples", "turns_of"]
+__all__ = ["Asked", "Recorded", "asked_of", "recorded_ids", "recorded_samples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Asked:
     thinking: str | None
     finish: Finish
     settings: Mapping[str, Any]  # lm-eval's generation arguments
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the model's chat template
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,13 @@ class Recorded:
         arguments, answers = self.record["arguments"], self.record["resps"]
         own = self.record["guardeval"]
         thinking, finish = own.get("thinking") or [], own.get("finish") or _endings(len(answers), own["outcome"])
-        return [
-            Asked(
-                turns_of(str(arguments[f"gen_args_{i}"]["arg_0"])),
-                str(answer[0]),
-                thinking[i] if i < len(thinking) else None,
-                Finish(finish[i]) if i < len(finish) else Finish.STOP,
-                arguments[f"gen_args_{i}"]["arg_1"],
-            )
-            for i, answer in enumerate(answers)
-        ]
+        out = []
+        for i, answer in enumerate(answers):
+            turns, options = asked_of(str(arguments[f"gen_args_{i}"]["arg_0"]))
+            thought = thinking[i] if i < len(thinking) else None
+            ending = Finish(finish[i]) if i < len(finish) else Finish.STOP
+            out.append(Asked(turns, str(answer[0]), thought, ending, arguments[f"gen_args_{i}"]["arg_1"], options))
+        return out
 
 
 def _endings(n: int, outcome: str) -> list[Finish]:
@@ -71,13 +69,19 @@ def recorded_ids(task: TaskRecord) -> Iterator[str]:
     return (found.judged.sample.id for found in recorded_samples(task))
 
 
-def turns_of(text: str) -> tuple[Turn, ...]:
-    """The turns behind a prompt that was written down as one text: several stand there as JSON messages."""
-    if text.startswith('[{"role":'):
+def asked_of(text: str) -> tuple[tuple[Turn, ...], Mapping[str, Any]]:
+    """The turns behind a prompt that was written down as one text (:meth:`Prompt.as_text`), and its chat template's options:
+    several turns stand there as JSON messages, with options as an object that holds both."""
+    if text.startswith(('[{"role":', '{"messages":')):
         try:
-            messages = json.loads(text)
-            if all(m.keys() == {"role", "content"} and all(isinstance(v, str) for v in m.values()) for m in messages):
-                return tuple(Turn(m["role"], m["content"]) for m in messages)
-        except (ValueError, AttributeError):
+            found = json.loads(text)
+            messages, options = (found, {}) if isinstance(found, list) else (found["messages"], found["chat_template_kwargs"])
+            if isinstance(options, dict) and all(map(_is_message, messages)):
+                return tuple(Turn(m["role"], m["content"]) for m in messages), options
+        except (ValueError, AttributeError, KeyError, TypeError):
             pass  # a text that only looks like messages
-    return (Turn("user", text),)
+    return (Turn("user", text),), {}
+
+
+def _is_message(found: Mapping[str, Any]) -> bool:
+    return found.keys() == {"role", "content"} and all(isinstance(v, str) for v in found.values())

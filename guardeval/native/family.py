@@ -59,7 +59,7 @@ class Family:
             raise ConfigError(
                 f"solver {solver}: {self.name} reads a raw prompt, and this backend would wrap it in a chat template once "
                 "more; ask it through hf, llama_cpp or ollama, or through a server of raw completions (openai_compatible, "
-                "-M endpoint=completions)"
+                "-M endpoint=completions; of Inspect's providers openai-api-completions, vllm-completions)"
             )
         raise ConfigError(
             f"solver {solver}: {self.name} is asked through its own chat template with options that this backend cannot pass "

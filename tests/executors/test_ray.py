@@ -261,6 +261,9 @@ def test_a_cluster_of_our_own_leaves_nothing_behind(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
         assert done.returncode == 0, done.stderr
         assert "ray" not in done.stderr.lower()
+        too_many = [*command, "-E", "gpus_per_worker=500"]
+        refused = subprocess.run(too_many, capture_output=True, text=True, timeout=120, env=env)
+        assert refused.returncode == 2 and "want 1000 GPUs together, and Ray finds" in refused.stderr
         assert list(Path(short).iterdir()) == []
         assert not (tmp_path / "home").exists()
         for _ in range(100):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+import guardeval
 from guardeval.cli import main
 from guardeval.data import Outcome, Step, Verdict
 from guardeval.errors import ConfigError, DataError
@@ -16,6 +17,7 @@ from guardeval.interop.inspect_export import export_inspect
 from guardeval.interop.inspect_records import KEY, plain
 from guardeval.runs import open_run
 from guardeval.task import TaskIndex
+from guardeval.testing.faults import Faults, FaultServer
 
 pytest.importorskip("inspect_ai")
 import inspect_ai
@@ -153,6 +155,31 @@ def test_answers_in_a_familys_own_words_are_read_by_its_solver(tmp_path):
         assert done.results["config"]["solver"] == "guardreasoner"
     done, _ = imported([log.location], tmp_path / "runs")
     assert done.results["results"]["wildguard"]["outcomes"]["parsed"] == 0
+
+
+def test_questions_that_went_out_together_get_their_own_answers_back(tmp_path):
+    """ShieldGemma asks about every principle at once, through its template's options; the log has them as they were answered."""
+
+    def guard(body):
+        said = body["chat_template_kwargs"]["guideline"]
+        return "Yes" if "No Hate Speech" in said and ROWS[0].prompt in json.dumps(body) else "No"
+
+    with FaultServer(guard, Faults(http_500=0.4), models=("shieldgemma-2b",)) as server:
+        model = {"name": "openai_compatible/shieldgemma-2b", "args": {"base_url": server.url}}
+        done = guardeval.run(
+            "wildguard", "native", model, data="sample", samples=[ROWS[0].id, ROWS[1].id], no_cache=True,
+            output_path=str(tmp_path / "live"),
+        )  # fmt: skip
+    run = open_run(done.path)
+    (path,) = export_inspect(run.path, tmp_path / "logs")
+    (first, *_) = read_eval_log(str(path)).samples
+    assert [m.text for m in first.messages if m.role == "user"] == [ROWS[0].prompt] * 4
+    assert first.scores["verdict"].metadata["codes"] == ["shieldgemma/1:hate_speech"]
+    _, again = imported([path], tmp_path / "again", replace(HOW, solver="shieldgemma"))
+    was, read = ([json.loads(line) for line in r.tasks[0].samples.read_text().splitlines()] for r in (run, again))
+    assert [(r["arguments"], r["resps"], r["guardeval"].get("codes")) for r in was] == [
+        (r["arguments"], r["resps"], r["guardeval"].get("codes")) for r in read
+    ]
 
 
 def test_errors_are_failed_limits_are_truncated_and_what_was_called_off_is_left_out(foreign, tmp_path):
