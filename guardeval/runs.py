@@ -172,7 +172,7 @@ class SampleLog:
 
     def add_line(self, judged: Judged, line: bytes, cluster: int) -> None:
         """A sample whose line is written already: of another run, word for word."""
-        self._file.write(line)
+        self._write(line)
         index = judged.sample.index
         self._ordered = self._ordered and self._last < index
         self._last = index
@@ -185,22 +185,35 @@ class SampleLog:
         indices = array("q", part.indices)
         if not indices:
             return
-        self._file.write(part.lines)
+        self._write(part.lines)
         self._ordered = self._ordered and self._last < indices[0]
         self._last = indices[-1]
         self._index.extend(part.indices)
         self._length.extend(part.lengths)
         self.collector.extend(part.columns)
 
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as e:
+            raise self._full(e) from e
+
+    def _full(self, error: OSError) -> ConfigError:
+        why = error.strerror or error
+        return ConfigError(f"{self.path}: cannot be written: {why}; free some space, or name another folder by --output_path")
+
     def close(self) -> Judgements:
         """Put the file in place, in source order, and return its samples."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
         lengths = self._length.values()
-        if not self._ordered:
-            lengths = self._sort(lengths)
-        self._part.replace(self.path)
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            if not self._ordered:
+                lengths = self._sort(lengths)
+            self._part.replace(self.path)
+        except OSError as e:
+            raise self._full(e) from e
         return _judgements(self.collector, self.path, _offsets(lengths, self.path.parent))
 
     def _sort(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -223,7 +236,8 @@ class SampleLog:
         return np.asarray(lengths[order])
 
     def abandon(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what cannot be written is not wanted any more
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import random
 from datetime import datetime
 
@@ -81,6 +82,27 @@ def test_nothing_stands_under_the_final_name_before_the_log_is_closed(tmp_path):
     log = run.samples("wildguard", Target.PROMPT, POLICIES, redact=False)
     log.add(a_judged(True, True), [])
     assert not log.path.exists()
+    log.abandon()
+    run.discard()
+    assert not run.path.exists()
+
+
+@pytest.fixture
+def little_room():
+    """No file may grow beyond 4 KB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_is_full_is_said_with_the_files_name_and_nothing_stays(tmp_path, little_room):
+    run = folder(tmp_path)
+    log = run.samples("wildguard", Target.PROMPT, POLICIES, redact=False)
+    for i in range(20):
+        log.add(a_judged(True, True, i), [])
+    with pytest.raises(ConfigError, match=rf"{log.path.name}: cannot be written: File too large; free some space"):
+        log.close()
     log.abandon()
     run.discard()
     assert not run.path.exists()

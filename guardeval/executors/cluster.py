@@ -112,8 +112,10 @@ def _start(ray: Any, cpus: float, folder: Path) -> None:
             _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
         )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as e:
-        raise ConfigError(f"--executor ray: no cluster could be started on this machine: {e}") from e
+    except Exception as e:  # a node that is not up in time is a plain Exception of Ray's
+        ray.shutdown()
+        said = " ".join(str(e).split())
+        raise ConfigError(f"--executor ray: no cluster could be started on this machine: {said[:500]}") from e
 
 
 def _check_gpus(ray: Any, wanted: float) -> None:
