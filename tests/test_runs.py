@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
 import random
+import resource
 from datetime import datetime
 
 import pytest

@@ -63,7 +63,8 @@ class Family:
             )
         raise ConfigError(
             f"solver {solver}: {self.name} is asked through its own chat template with options that this backend cannot pass "
-            "on; ask it through hf/…, onnx/…, llama_cpp/… or openai_compatible/… (a server that takes chat_template_kwargs)"
+            "on; ask it through hf/…, onnx/…, llama_cpp/… or openai_compatible/… (a server that takes chat_template_kwargs); "
+            "of Inspect's providers through openai-api, vllm or sglang"
         )
 
     @cached_property
