@@ -151,6 +151,19 @@ def _knock(address: str) -> None:
             return
         raise ConfigError(f"-E address={address}: auto, local, HOST:PORT or ray://HOST:PORT is wanted")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _KNOCK).close()
+        with socket.create_connection((host.strip("[]"), int(port)), _KNOCK) as line:
+            knows = os.environ.get("RAY_USE_TLS", "0") not in ("", "0") or _speaks_grpc(line)
     except (OSError, OverflowError) as e:
         raise ConfigError(f"-E address={address}: nobody listens there ({e}); `ray start --head` says the address") from e
+    if not knows:
+        raise ConfigError(f"-E address={address}: what listens there is no Ray cluster; `ray start --head` says the address")
+
+
+def _speaks_grpc(line: socket.socket) -> bool:
+    """Whether the other side answers HTTP/2's first words with a frame of settings, as every gRPC server does at once."""
+    settings = b"\x04"  # the kind of a frame, after three bytes of its length
+    line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + settings + bytes(5))
+    answer = b""
+    while len(answer) < 4 and (more := line.recv(4 - len(answer))):
+        answer += more
+    return answer[3:] == settings

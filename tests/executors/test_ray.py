@@ -308,6 +308,16 @@ def test_an_address_where_no_cluster_is_is_said_at_once(tmp_path, address, messa
     assert not any(tmp_path.iterdir())
 
 
+def test_a_server_of_another_kind_is_no_cluster_and_that_is_said_at_once(tmp_path):
+    pytest.importorskip("ray")
+    with FaultServer() as server:
+        address = server.url.removeprefix("http://").partition("/")[0]
+        with pytest.raises(ConfigError, match="what listens there is no Ray cluster"):
+            guardeval.run(
+                "wildguard", data="sample", output_path=str(tmp_path), executor="ray", executor_args={"address": address}
+            )
+
+
 def test_the_local_executor_takes_no_options():
     with pytest.raises(ConfigError, match="executor 'local' has no option 'workers'"):
         make_executor("local", {"workers": 2})
