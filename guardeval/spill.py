@@ -158,7 +158,7 @@ class Texts(Sequence["str | None"]):
     def __init__(self, data: bytes | mmap.mmap, sizes: NDArray[np.int64], folder: Path | None = None) -> None:
         import numpy as np
 
-        self._data, self._sizes = data, sizes
+        self._data, self._sizes, self._folder = data, sizes, folder
         self._ends = mapped(len(sizes), np.int64, folder)
         np.cumsum(np.maximum(sizes, 0), out=self._ends)
 
@@ -178,7 +178,7 @@ class Texts(Sequence["str | None"]):
 
     def in_order(self, order: NDArray[np.int64]) -> Sequence[str | None]:
         """The same texts, the ``order[i]``-th at place i."""
-        out = TextSpill(most=_BLOCK)
+        out = TextSpill(self._folder, _BLOCK)
         for i in order:
             out.append(self[int(i)])
         return out.texts()

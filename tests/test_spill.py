@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,6 +78,14 @@ def test_parts_of_several_processes_add_up(tmp_path):
     assert table.row.tolist() == [0, 1, 2, 3, 4]
     assert list(table.ids) == ["0", "1", "2", "3", "4"]
     assert table.label.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_texts_put_in_order_stay_in_the_folder_that_was_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no room"))  # often memory, and small
+    spill = TextSpill(tmp_path, most=0)
+    spill.extend(str(i) for i in range(20_000))
+    texts = spill.texts().in_order(np.arange(20_000)[::-1])
+    assert (texts[0], texts[-1], len(texts)) == ("19999", "0", 20_000)
 
 
 def test_a_folder_that_is_not_there_is_named():
