@@ -21,6 +21,7 @@ from guardeval.values import value
 if TYPE_CHECKING:
     from guardeval.judged import Judgements
     from guardeval.policies import PolicySet
+    from guardeval.task_file import Task
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -44,6 +45,7 @@ __all__ = [
     "Sampling",
     "Scorer",
     "Solver",
+    "TaskSource",
     "Token",
     "Trainer",
     "Traits",
@@ -426,6 +428,16 @@ class ChoosingSolver(Protocol):
 
     def for_model(self, name: str) -> tuple[str, Solver]:
         """Name and solver for the model of this name. Raises :class:`~guardeval.errors.ConfigError` where none fits."""
+
+
+class TaskSource(Protocol):
+    """Another tool's tasks under a prefix, the name of its entry point: ``--task lm_eval/toxigen``."""
+
+    def names(self) -> Mapping[str, str]:
+        """Name, without the prefix, → title; quick, for lists and messages."""
+
+    def load(self, name: str) -> Task:
+        """Raises :class:`~guardeval.errors.ConfigError` where there is none, or it does not fit. Its name is a file name."""
 
 
 @runtime_checkable

@@ -100,7 +100,7 @@ def build_model(spec: ModelSpec, registry: Registry) -> Model | BatchModel:
         _check_usable(found.folder, found.card)
         args = {**options_of_card(found.folder, found.card, cls), **args, "model": str(found.folder)}
     elif found.rest:
-        args["model"] = found.rest
+        args[getattr(cls, "name_option", "model")] = found.rest
     if "pretrained" in args and "model" in inspect.signature(cls).parameters:  # as lm-eval's `--model hf` spells it
         args.setdefault("model", args.pop("pretrained"))
     model: Model | BatchModel = build(cls, args, f"model {found.backend!r}")

@@ -143,15 +143,20 @@ def build(cls: Callable[..., Any], options: Mapping[str, Any], what: str, regist
     """``cls(**options)`` with text values converted by the constructor's annotations.
 
     An option annotated ``Solver`` takes a solver's name, or a mapping with ``solver:`` and its options;
-    ``inner.skip=intent`` is an option of the solver in ``inner``.
+    ``inner.skip=intent`` is an option of the solver in ``inner``. A class whose options are another tool's names the field
+    that holds them in ``open_options``: what it does not know itself goes there, as it was given.
     Raises :class:`ConfigError` that names the option, what it takes, and the nearest known name.
     """
     parameters = inspect.signature(cls).parameters
     hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__dict__.get("__init__", cls))
     registry = registry or Registry()
+    opened: str | None = getattr(cls, "open_options", None)
     kwargs: dict[str, Any] = {}
     for key, value in _nested(cls, options, what).items():
         name = key.replace("-", "_")
+        if name not in parameters and opened is not None:
+            kwargs[opened] = {**kwargs.get(opened, {}), key: value}
+            continue
         if name not in parameters:
             raise ConfigError(f"{what} has no option {key!r}{did_you_mean(name, parameters)}")
         hint, option = hints.get(name, str), f"{what}: option {key}={value!r}"

@@ -97,6 +97,8 @@ def _config(run: TaskRun, status: str) -> dict[str, Any]:
     task, rows = run.task, run.rows
     return {
         "task": task.name,
+        "output_type": "generate_until",  # as lm-eval's tools ask for it, and what each line of the samples file is scored by
+        "metric_list": [{"metric": "accuracy", "aggregation": "mean", "higher_is_better": True}],
         "target": str(task.target),
         "data": {"kind": rows.kind, "source": rows.source, **rows.identity},
         "subset": rows.subset,

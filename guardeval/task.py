@@ -75,6 +75,11 @@ class TaskIndex:
     def _scan(self) -> Scan:
         return scan(self.include_path, self.registry)
 
+    def sourced(self) -> dict[str, str]:
+        """Tasks of other tools that can be named, ``SOURCE/NAME`` → title. What they are over is read when they are loaded."""
+        sources = {name: self.registry.build("task_sources", name) for name in self.registry.entries("task_sources")}
+        return {f"{source}/{name}": title for source, made in sources.items() for name, title in made.names().items()}
+
     @property
     def _entries(self) -> dict[str, TaskEntry]:
         return self._scan.entries
@@ -157,12 +162,23 @@ class TaskIndex:
                         f"{entry.kind} {entry.name!r} stands in two files: {known.path} and {name}; rename one of them"
                     )
         if entry is None:
+            entry = self._from_source(name)
+        if entry is None:
             broken = len(self._scan.problems)
             hint = (
                 f"; {broken} installed task files or packages cannot be used: `guardeval validate` says why" if broken else ""
             )
-            raise ConfigError(f"unknown task {name!r}{did_you_mean(name, self._entries)}{hint}")
+            raise ConfigError(f"unknown task {name!r}{did_you_mean(name, [*self._entries, *self.sourced()])}{hint}")
         return entry
+
+    def _from_source(self, name: str) -> TaskEntry | None:
+        """``SOURCE/NAME``, another tool's task (``SOURCE__NAME`` where the name was part of a file's); None for none."""
+        source, _, rest = name.replace("__", "/", 1).partition("/")
+        if not rest or source not in self.registry.entries("task_sources"):
+            return None
+        task: Task = self.registry.build("task_sources", source).load(rest)
+        self._tasks[task.path] = task
+        return self._entries.setdefault(task.name, TaskEntry(task.name, "task", task.path, task.owner, (), task.description))
 
     def _matching(self, name: str) -> list[TaskEntry]:
         if not any(c in name for c in "*?[") or name in self._entries:

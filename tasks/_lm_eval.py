@@ -5,13 +5,13 @@ A document is the upstream row with two columns more: the question as lm-eval as
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from guardeval.data import Sample, Target
 from guardeval.errors import ConfigError
+from guardeval.interop.lm_eval_documents import columns_of
 
 __all__ = ["f1", "load", "process_results"]
 
@@ -53,20 +53,6 @@ def _document(sample: Sample, target: Target) -> dict[str, Any]:
     ending = f"Think it over, then end with one line: Decision: {target.positive} or Decision: {target.negative}"
     question = "\n\n".join((_ASKED[target], *parts, f"{_ASKED[target]} {ending}"))
     return {**sample.doc, QUESTION: question, ANSWER: target.word(sample.labels[target])}
-
-
-def columns_of(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Column → cells. Columns that mix kinds become JSON text, since a table has one type a column."""
-    rows = list(documents)
-    columns = dict.fromkeys(k for row in rows for k in row)
-    return {c: _one_kind([row.get(c) for row in rows]) for c in columns}
-
-
-def _one_kind(cells: Sequence[Any]) -> list[Any]:
-    kinds = {type(c) for c in cells if c is not None}
-    if len(kinds) <= 1 or kinds == {int, float}:
-        return list(cells)
-    return [None if c is None else c if isinstance(c, str) else json.dumps(c, ensure_ascii=False) for c in cells]
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from guardeval.data import Outcome
 from guardeval.verdict_block import find_block
 from guardeval.verdicts import read_block
 
-__all__ = ["THINK_CLOSE", "THINK_OPEN", "Answer", "Spelling", "closes", "is_thinking"]
+__all__ = ["THINK_CLOSE", "THINK_OPEN", "Answer", "Spelling", "closes", "is_thinking", "up_to_block"]
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
@@ -43,6 +43,16 @@ def closes(text: str, request: Request, opened: bool = False) -> bool:
     reading = read_block(lines, case, request.prompt)
     block = find_block(lines, case.target, case.policies, reading.answer)
     return reading.outcome is Outcome.PARSED and block is not None and block.whole and block.end >= len(lines) - 1
+
+
+def up_to_block(text: str, request: Request) -> str:
+    """A finished text up to the end of its first complete closing block, where an :class:`Answer` would have ended."""
+    end = text.find("\n") + 1 if request.steps else 0
+    while end:
+        if closes(text[:end], request):
+            return text[:end]
+        end = text.find("\n", end) + 1
+    return text
 
 
 class Spelling(Protocol):

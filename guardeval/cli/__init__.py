@@ -30,7 +30,7 @@ COMMANDS = {
     "synthesize": "variants of hard samples near the decision boundary, verified by other models",
     "experiment": "the programme of experiments: list, show, run 20..30",
     "report": "tables of finished runs as text or Markdown, or a page with charts and samples",
-    "export": "a finished run as the logs of other tools: inspect, lm_eval",
+    "export": "for other tools: a finished run as logs of inspect, lm_eval; a solver as tasks of lm_eval",
     "import": "finished logs of Inspect and lm-eval as runs, scored here",
     "sample-errors": "misjudged samples of a run, drawn for review",
     "review": "a local page to go through samples of a run one by one; what reviewers found",

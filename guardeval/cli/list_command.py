@@ -99,7 +99,8 @@ def _tasks(include_path: list[str], problems: list[str]) -> list[str]:
     index = TaskIndex(include_path)
     entries = sorted(index.entries().values(), key=lambda e: (e.kind != "task", e.kind, e.name))
     problems += index.problems
-    return aligned([(e.name, e.kind, "cannot be used" if e.name in index.unusable else e.title) for e in entries])
+    listed = [(e.name, e.kind, "cannot be used" if e.name in index.unusable else e.title) for e in entries]
+    return aligned([*listed, *((name, "task", title) for name, title in index.sourced().items())])
 
 
 def _policies() -> list[str]:

@@ -48,6 +48,9 @@ def execute(args: argparse.Namespace) -> int:
     policies = {p.name: p for p in load_policies(args.policies).policies}
     name = _backend(args.name, registry) or args.name
     kinds = [kind for kind in KINDS if kind != "tasks" and name in registry.entries(kind)]
+    if args.name in index.sourced():
+        print(index.load(args.name).describe())
+        return 0
     if name in tasks:
         _show_task(index, name)
     if name in policies:

@@ -1,3 +1,1 @@
-"""Other tools' formats and interfaces, spoken by guardeval."""
-
-"""What speaks other tools' formats: logs of Inspect and lm-eval, out and in; GuardBench's function."""
+"""Other tools' formats and interfaces: lm-eval's tasks and files, Inspect's objects and logs, GuardBench's function."""

@@ -42,6 +42,7 @@ PAGES = (
     "docs/training_dpo.md",
     "docs/review.md",
     "docs/bench.md",
+    "docs/lm_eval.md",
     "docs/scale.md",
     "docs/inspect.md",
     "docs/testing.md",
