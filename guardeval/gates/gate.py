@@ -86,10 +86,10 @@ def _check_parts(settings: GateSettings, pairs: Sequence[TaskPair]) -> None:
             if not key.part or (key.task != ANY and key.task not in parts):
                 continue
             there = parts[key.task] if key.task != ANY else set().union(*parts.values())
-            names = there | {n.partition(":")[2] for n in there}
-            if key.part not in names:
+            bare = {n.partition(":")[2] for n in there}
+            if key.part not in there | bare:
                 where = f"of {key.task}" if key.task != ANY else "of the tasks compared"
-                raise ConfigError(f"{what}: {key.part!r} is no policy or category {where}{did_you_mean(key.part, names)}")
+                raise ConfigError(f"{what}: {key.part!r} is no policy or category {where}{did_you_mean(key.part, bare)}")
 
 
 def _family(settings: GateSettings, candidate: Candidate, names: Sequence[str]) -> tuple[tuple[str, ...] | None, list[str]]:
