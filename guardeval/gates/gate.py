@@ -108,5 +108,10 @@ def _family(settings: GateSettings, candidate: Candidate, names: Sequence[str]) 
             )
     held = tuple(n for n in dict.fromkeys(family) if n in names)
     outside = [n for n in names if n not in held]
-    told = f"in family ({how}): {', '.join(held) or 'none that was run'}; out of family: {', '.join(outside) or 'none'}"
+    if not outside:
+        raise ConfigError(
+            f"in_family ({how}) holds every task compared ({', '.join(held)}): run one that the model was not made from, or "
+            "leave in_family out"
+        )
+    told = f"in family ({how}): {', '.join(held) or 'none that was run'}; out of family: {', '.join(outside)}"
     return held, [told]

@@ -344,3 +344,13 @@ def test_the_gate_on_real_rows(shared_data, work, run_of, worse, cli, desk):
     assert cli("check", other, "--baseline", "b.json", "--tolerance", "f1=0.03").code == 0
     mixed = cli("check", run_of(), "--baseline", "b.json", "--task", "wildguard")
     assert mixed.code == 2 and "data is 'file sha256" in mixed.err
+
+
+def test_a_gate_that_could_decide_nothing_has_not_passed(cli, run_of, baseline):
+    words = ["--task", "simplesafetytests", "--metrics", "overflagging", "--no_policies"]  # no row is negative
+    code, out, _ = cli("check", str(run_of()), "--baseline", str(baseline), *words)
+    assert (code, "undecided: 1 check, all skipped" in out) == (1, True), out
+    file = str(run_of())
+    code, out, err = cli("check", file, "--baseline", str(baseline), "--in_family", TASKS)
+    assert code == 2
+    assert "holds every task compared" in err
