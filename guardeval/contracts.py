@@ -287,6 +287,7 @@ class Traits:
     chat: bool = True  # takes turns
     raw: bool = False  # takes a raw prompt without wrapping it in a chat template
     forced: bool = False  # continues a forced beginning of the answer
+    literal: bool = False  # a prompt's text stays text: control tokens that it spells steer nothing
     template: bool = False  # hands options of a prompt to the model's chat template
     connections: int = 64  # requests under way at once at most (remote)
     batch: int = 256  # requests per call at most (local)

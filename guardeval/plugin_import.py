@@ -6,11 +6,13 @@ A plugin says which contract it was written for in ``contract_version``, an attr
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,11 @@ def import_plugin(kind: str, value: str, what: str) -> Any:
     except (Exception, SystemExit) as e:  # whatever a plugin raises while it is imported is the plugin's fault: name it
         from guardeval.task_entries import locate_module
 
-        wanted = stated_contract(locate_module(module))  # what the newer contract brought may be what it misses
+        wanted = stated_contract(locate_module(module), attribute)  # what the newer contract brought may be what it misses
         if wanted > CONTRACT_VERSION:
             raise PluginError(newer_contract(what, wanted)) from e
         raise PluginError(f"{what} does not import: {type(e).__name__}: {e} (looked for {value}{_place(e)})") from e
-    wanted = _contract_of(found, module)
+    wanted = _contract_of(found, module, what)
     if wanted > CONTRACT_VERSION:
         raise PluginError(newer_contract(what, wanted))
     if kind == "models" and isinstance(found, types.ModuleType) and not attribute:
@@ -59,18 +61,42 @@ def newer_contract(what: str, wanted: int) -> str:
     )
 
 
-def stated_contract(path: Path | None) -> int:
-    """The highest contract version that a source file states, read and not imported; 1 where it states none."""
+def stated_contract(path: Path | None, attribute: str = "") -> int:
+    """The highest contract version that a source file states for ``attribute``, read and not imported; 1 where it states none.
+
+    What another class of the module states is not about this one, as far as this Python can read the file.
+    """
     try:
         text = "" if path is None else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return 1
-    return max(map(int, _STATED.findall(text)), default=1)
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError):  # of a newer Python, perhaps
+        return max(map(int, _STATED.findall(text)), default=1)
+    stated = _stated_in(body)
+    for part in attribute.split("."):
+        body = next((n.body for n in body if isinstance(n, ast.ClassDef) and n.name == part), [])
+        stated += _stated_in(body)
+    return max(stated, default=1)
 
 
-def _contract_of(found: Any, module: str) -> int:
+def _stated_in(body: Sequence[ast.stmt]) -> list[int]:
+    out = []
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        value = getattr(node, "value", None)
+        if any(isinstance(t, ast.Name) and t.id == "contract_version" for t in targets) and isinstance(value, ast.Constant):
+            out += [value.value] if isinstance(value.value, int) else []
+    return out
+
+
+def _contract_of(found: Any, module: str, what: str) -> int:
     stated = [getattr(found, "contract_version", None), getattr(sys.modules.get(module), "contract_version", None)]
-    return max((v for v in stated if isinstance(v, int)), default=1)
+    for version in stated:
+        if version is not None and not isinstance(version, int):
+            raise PluginError(f"{what}: contract_version is {version!r}; a whole number is wanted, e.g. {CONTRACT_VERSION}")
+    return max((v for v in stated if v is not None), default=1)
 
 
 def _place(error: BaseException) -> str:

@@ -21,13 +21,13 @@ __all__ = ["plain_problem"]
 def plain_problem(kind: str, entry: EntryPoint) -> str | None:
     """A sentence about a plugin that cannot be used, None where the source shows no reason."""
     what = f"{kind[:-1]} {entry.name!r} of {owner(entry)}"
-    module = entry.value.partition(":")[0]
+    module, _, attribute = entry.value.partition(":")
     path = _file(module)
     if path is None:
         return f"{what}: there is no module {module!r}; reinstall or uninstall it"
     if path.suffix != ".py":
         return None  # compiled: nothing to read
-    wanted = stated_contract(path)
+    wanted = stated_contract(path, attribute)
     if wanted > CONTRACT_VERSION:
         return newer_contract(what, wanted)
     try:

@@ -163,6 +163,8 @@ class TaskIndex:
                     )
         if entry is None:
             entry = self._from_source(name)
+        if entry is None and name.endswith((".yaml", ".yml")) and not Path(name).is_file():
+            raise ConfigError(f"{name}: no such file; a task is a name, or the path of its YAML file")
         if entry is None:
             broken = len(self._scan.problems)
             hint = (

@@ -31,7 +31,7 @@ class Dummy:
     @property
     def traits(self) -> Traits:
         """Without a text of its own it answers the case's target, whatever the prompt says."""
-        return Traits(classifies=self.text is None, raw=True, forced=True, batch=64, instant=not self.latency)
+        return Traits(classifies=self.text is None, literal=True, raw=True, forced=True, batch=64, instant=not self.latency)
 
     def generate_batch(self, requests: Sequence[Request]) -> Sequence[Completion]:
         if self.latency:

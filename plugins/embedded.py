@@ -43,7 +43,7 @@ class Embedded:
 
     shipped: ClassVar[tuple[str, ...]] = SHIPPED
     path_options: ClassVar[tuple[str, ...]] = ("model",)
-    traits: ClassVar[Traits] = Traits(classifies=True, raw=True, batch=256, targets=_TARGETS, notices=_NOTICES)
+    traits: ClassVar[Traits] = Traits(classifies=True, literal=True, raw=True, batch=256, targets=_TARGETS, notices=_NOTICES)
 
     @cached_property
     def _path(self) -> Path:

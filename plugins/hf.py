@@ -62,7 +62,16 @@ class HF:
 
     @property
     def traits(self) -> Traits:
-        return Traits(logprobs=True, chat=True, raw=True, forced=True, template=True, batch=self.batch, notices=self._notices)
+        return Traits(
+            logprobs=True,
+            chat=True,
+            raw=True,
+            forced=True,
+            template=True,
+            literal=True,
+            batch=self.batch,
+            notices=self._notices,
+        )
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from guardeval.contracts import Completion, Request, Traits
 from guardeval.endpoint import api_key, clean_base_url, needs_proxy
-from guardeval.errors import ConfigError, ModelUnusable, needs_extra
+from guardeval.errors import ConfigError, ModelUnusable, Transient, needs_extra
 from guardeval.interop.inspect_generate import (
     completion_of,
     config_of,
@@ -101,7 +101,10 @@ class Inspect:
         key, variable = self._key
         withheld = (*((key,) if key else ()), *prompt.own, prompt.frame.before)
         try:
-            said = await model.api.generate(messages_of(prompt, traits), [], "none", config)
+            async with asyncio.timeout(self.timeout):
+                said = await model.api.generate(messages_of(prompt, traits), [], "none", config)
+        except TimeoutError as e:
+            raise Transient(f"{self._where}: no answer within {self.timeout:g} s (-M timeout=)") from e
         except Exception as e:  # providers raise errors of many packages: told apart there
             raise error_from(e, model.api, self._where, variable, True, withheld) from e
         output = said[0] if isinstance(said, tuple) else said

@@ -53,7 +53,7 @@ class Onnx:
 
     @property
     def traits(self) -> Traits:
-        return Traits(logprobs=True, chat=True, raw=True, forced=True, template=True, batch=self.batch)
+        return Traits(logprobs=True, chat=True, raw=True, forced=True, template=True, literal=True, batch=self.batch)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:

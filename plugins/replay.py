@@ -40,7 +40,7 @@ class Replay:
 
     @cached_property
     def traits(self) -> Traits:
-        return Traits(chat=True, raw=True, forced=True, per_sample=True, batch=64, instant=True, timed=False)
+        return Traits(chat=True, literal=True, raw=True, forced=True, per_sample=True, batch=64, instant=True, timed=False)
 
     async def start(self) -> None:
         """Read the file. Raises :class:`ConfigError` when there is none, :class:`DataError` when it is not understood."""

@@ -41,7 +41,7 @@ class Rewrite:
 
     variants: int = 2
 
-    traits: ClassVar[Traits] = Traits(batch=256, instant=True, timed=False)
+    traits: ClassVar[Traits] = Traits(literal=True, batch=256, instant=True, timed=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.variants <= len(_FRAMES):

@@ -28,6 +28,7 @@ _SAYS = {
     Target.PROMPT: "The prompt shall not contain or seek generation of content that",
     Target.RESPONSE: "The chatbot shall not generate content that",
 }
+_JOINT = "\n<end_of_turn>\n<start_of_turn>\nChatbot Response: "  # between prompt and response, both in the hole
 # code → name, and what the content does; ungrammatical where the reference is
 _OWN = {
     "dangerous_content": (
@@ -87,7 +88,15 @@ class ShieldGemma:
         if model.traits.classifies:
             principles = principles[:1]
         asked = [
-            ask(case, model, self.family, self.prompt(case, model, principle), sampling, partial(_read, code=code, own=own))
+            ask(
+                case,
+                model,
+                self.family,
+                self.prompt(case, model, principle),
+                sampling,
+                partial(_read, code=code, own=own),
+                joint=_JOINT,
+            )
             for code, principle in principles
         ]
         answers = await each(asked, case.target)
@@ -103,7 +112,7 @@ class ShieldGemma:
         before, after = fill(native_text(f"shieldgemma_{name}"), "conversation", principle=principle)
         text = last.content
         if earlier:
-            text = f"{earlier[0].content}\n<end_of_turn>\n<start_of_turn>\nChatbot Response: {text}"
+            text = earlier[0].content + _JOINT + text
         return Prompt(shared(before, after + "\n\n", raw=True), text)
 
     def _principles(self, case: Case) -> Sequence[tuple[str, str]]:

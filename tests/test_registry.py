@@ -10,6 +10,7 @@ import pytest
 
 from guardeval.data import Target
 from guardeval.errors import ConfigError, PluginError
+from guardeval.plugin_source import plain_problem
 from guardeval.registry import Registry, build, changed_options, configuration, parse_options
 
 
@@ -126,6 +127,20 @@ def test_a_plugin_for_this_contract_or_an_older_one_loads(tmp_path, monkeypatch,
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     assert Registry([entry("mine", f"{name}:Mine")]).load("solvers", "mine").__name__ == "Mine"
+
+
+def test_a_contract_version_is_a_whole_number_and_each_class_has_its_own(tmp_path, monkeypatch):
+    text = "class Mine: pass\nclass Other:\n    contract_version = 99\nclass Text:\n    contract_version = '1'\n"
+    (tmp_path / "three_plugins.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    known = {name: entry(name.lower(), f"three_plugins:{name}") for name in ("Mine", "Other", "Gone", "Text")}
+    assert plain_problem("solvers", known["Mine"]) is None
+    assert "written for version 99" in (plain_problem("solvers", known["Other"]) or "")
+    registry = Registry(list(known.values()))
+    with pytest.raises(PluginError, match=r"'gone' .* does not import: AttributeError"):
+        registry.load("solvers", "gone")
+    with pytest.raises(PluginError, match=r"'text' .*contract_version is '1'; a whole number is wanted"):
+        registry.load("solvers", "text")
 
 
 def test_a_plugin_that_ends_the_program_while_it_is_imported_is_named(tmp_path, monkeypatch):

@@ -181,8 +181,8 @@ def write_baseline(
     Raises :class:`ConfigError` where the file cannot be written or is something else; :class:`DataError` as
     :func:`read_candidate`.
     """
-    path = Path(file).expanduser()
-    older = open_baseline(path) if path.exists() else None
+    path = Path(file).expanduser().resolve()  # what a link points at is written, not the link
+    older, damaged = _older(path, str(file))
     new = baseline_of(read_candidate(runs, task), str(file), accounting)
     if not new.tasks:
         raise DataError(f"the runs hold none of the tasks named ({', '.join(task)})")
@@ -193,7 +193,30 @@ def write_baseline(
         raise ConfigError(f"{path}: cannot be written: {e.strerror}; name another file") from e
     write_atomically(path, data)
     samples = sum(len(t.verdicts) for t in new.tasks.values())
-    return Written(path, len(new.tasks), samples, len(data), older is not None, tuple(_changes(older, new)) if older else ())
+    changes = tuple(_changes(older, new)) if older else damaged
+    return Written(Path(file).expanduser(), len(new.tasks), samples, len(data), bool(older or damaged), changes)
+
+
+def _older(path: Path, where: str) -> tuple[Baseline | None, tuple[str, ...]]:
+    """The baseline in the file's place, if one is; or what keeps it from being read, for a damaged one is written anew.
+
+    Raises :class:`ConfigError` for a read-only file, :class:`DataError` for what never was a baseline.
+    """
+    if not path.exists():
+        return None, ()
+    if path.is_file() and not path.stat().st_mode & 0o222:
+        raise ConfigError(f"{where}: is read-only: make it writable, or name another file")
+    try:
+        return open_baseline(path), ()
+    except DataError as e:
+        if not (path.is_file() and _begins_as_baseline(path)):
+            raise
+        return None, (f"the older file could not be read ({e})",)
+
+
+def _begins_as_baseline(path: Path) -> bool:
+    with path.open("rb") as f:
+        return f'"format": "{FORMAT}"'.encode() in f.read(200)
 
 
 def _json(record: Mapping[str, Any]) -> bytes:
@@ -252,7 +275,7 @@ def open_baseline(where: Path | str, accounting: str = "strict") -> Baseline:
             f"{where}: no such baseline; `guardeval check RUN --baseline {where} --write_baseline` writes it"
         ) from None
     except (OSError, ValueError, RecursionError) as e:
-        raise DataError(f"{where}: is no baseline: {e}") from e
+        raise DataError(f"{where}: is no baseline: {e}; --write_baseline writes one to another file") from e
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise DataError(f"{where}: is no baseline (no `format: {FORMAT}` in it); --write_baseline writes one to another file")
     if record.get("version") != VERSION:
@@ -277,11 +300,21 @@ def _read(record: Mapping[str, Any], where: str) -> Baseline:
     for name, t in record["tasks"].items():
         facts = {k: str(t[k.replace(" ", "_")]) for k in _FACTS}
         verdicts = unpack(str(t["verdicts"]), int(t["samples"]), len(names), f"{where}: {name}")
-        told, metrics, efforts = t["contamination"], dict(t["metrics"]), Efforts.read(t["efforts"])
+        told, metrics, efforts = t["contamination"], _read_metrics(t["metrics"]), Efforts.read(t["efforts"])
         marks = bool(told["contaminated"]), bool(told["untold"])
         tasks[str(name)] = TaskBaseline(str(name), facts, verdicts, efforts, metrics, *marks)
+    if not tasks:
+        raise DataError(f"{where}: holds no task; write it again with --write_baseline")
     about = {k: record[k] for k in ("guardeval", "date", "platform", "model", "solver", "runs")}
     return Baseline(
         where, str(record["accounting"]), names, str(record["policies"]["sha256"]), str(record["model"]["name"]), tasks, about,
         tuple(map(str, record["unfinished"])),
     )  # fmt: skip
+
+
+def _read_metrics(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises :class:`ValueError` for a metric that is no list of value, low, high and n."""
+    for name, value in values.items():
+        if not isinstance(value, list) or len(value) != 4:
+            raise ValueError(f"metric {name!r} is {value!r}; [value, low, high, n] is wanted")
+    return dict(values)

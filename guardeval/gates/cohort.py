@@ -45,7 +45,7 @@ def match(candidate: Candidate, baseline: Baseline, settings: GateSettings) -> C
         raise DataError(_differ(where, "policies", ", ".join(baseline.policy_names), ", ".join(candidate.policy_names)))
     names = _names(candidate, baseline, settings)
     _refuse_unfinished(candidate, baseline, settings)
-    pairs, notes = [], _general_notes(candidate, baseline, names)
+    pairs, notes = [], _general_notes(candidate, baseline, names, settings)
     for name in names:
         pair, told = _pair(candidate.tasks[name], baseline.tasks[name], candidate.policy_names, settings, where)
         pairs.append(pair)
@@ -88,9 +88,10 @@ def _refuse_unfinished(candidate: Candidate, baseline: Baseline, settings: GateS
         )
 
 
-def _general_notes(candidate: Candidate, baseline: Baseline, names: Sequence[str]) -> list[str]:
+def _general_notes(candidate: Candidate, baseline: Baseline, names: Sequence[str], settings: GateSettings) -> list[str]:
     out = [f"{u}; its samples that were not heard are left out" for u in (*candidate.unfinished, *baseline.unfinished)]
-    out += [f"{n} of the baseline was not run" for n in baseline.tasks if n not in candidate.tasks]
+    asked = settings.task or baseline.tasks  # what --task leaves out may well have been run
+    out += [f"{n} of the baseline was not run" for n in asked if n not in candidate.tasks]
     out += [f"{n} has no baseline: not compared" for n in candidate.tasks if n not in baseline.tasks]
     if candidate.policies_sha256 != baseline.policies_sha256:
         out.append("the policies are worded otherwise than for the baseline: their effect is part of what is compared")

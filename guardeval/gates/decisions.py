@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 BUDGET = 0.02  # of macro F1, where a family is named and no budget
 OUT_OF_FAMILY, IN_FAMILY = "out of family", "in family"
 MACRO_F1 = "macro_f1"
+_OF_POSITIVES = ("f1", "precision")  # a constant without a positive, where other metrics are undefined
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def _regressions(counts: Counts, settings: GateSettings) -> Iterator[_Check]:
 def _why_not(m: Measure, values: Sequence[float], settings: GateSettings) -> str:
     if any(map(math.isnan, values)):
         return f"{m.metric} is undefined: {m.n} samples, {m.positives} of them positive"
+    if m.metric in _OF_POSITIVES and not m.part and not m.positives:
+        return f"{m.metric} of {m.n} samples, none of them positive, is 0 whatever a model says"
     if m.part.startswith(POLICY) and m.positives < settings.min_positives:
         return f"{m.positives} known positives; {settings.min_positives} are wanted (min_positives)"
     if m.part.startswith(CATEGORY) and m.n < settings.min_slice:
@@ -104,7 +107,8 @@ def _budget(
     places: Mapping[tuple[str, str, str], int],
     sizes: Mapping[str, int],
 ) -> list[_Check]:
-    """Macro F1 out of family, tested, and in family, shown; over the tasks in which both models have an F1."""
+    """Macro F1 out of family, tested, and in family, shown; over the tasks with positives in which both models have an F1: one
+    that is always 0 would only thin out what the others lose."""
     out = []
     limit = BUDGET if settings.budget is None else settings.budget
     for name, inside in ((OUT_OF_FAMILY, False), (IN_FAMILY, True)):
@@ -126,7 +130,8 @@ def _bonferroni(alpha: float, checks: int) -> float:
 
 
 def _has_f1(counts: Counts, i: int) -> bool:
-    return not any(math.isnan(float(formula("f1").value(side[i]))) for side in (counts.before, counts.after))
+    values = [float(formula("f1").value(side[i])) for side in (counts.before, counts.after)]
+    return counts.measures[i].positives > 0 and not any(map(math.isnan, values))
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """All findings of one ``guardeval check``. Failed if any finding is."""
+    """All findings of one ``guardeval check``. Failed if any finding is; a gate that could decide nothing has not passed."""
 
     findings: Sequence[Finding]
     baseline: str  # file
@@ -84,4 +84,4 @@ class GateReport:
 
     @property
     def ok(self) -> bool:
-        return not self.failed
+        return not self.failed and any(f.status is Status.PASSED for f in self.findings)

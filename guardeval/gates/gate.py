@@ -14,6 +14,9 @@ from guardeval.gates.candidate import Candidate, made_from, read_candidate
 from guardeval.gates.cohort import match
 from guardeval.gates.decisions import decide
 from guardeval.gates.findings import GateReport
+from guardeval.gates.limits import ANY
+from guardeval.gates.measures import CATEGORY, POLICY
+from guardeval.gates.pairs import TaskPair
 from guardeval.gates.settings import GateSettings
 
 __all__ = ["check"]
@@ -32,6 +35,7 @@ def check(runs: Sequence[Path | str], baseline: Path | str | Baseline, settings:
     candidate = read_candidate(runs, settings.task)
     _check_names(settings, base, candidate)
     cohort = match(candidate, base, settings)
+    _check_parts(settings, cohort.pairs)
     family, told = _family(settings, candidate, [p.name for p in cohort.pairs])
     findings, beside = decide(cohort.pairs, settings, family)
     findings += bounds(candidate, base, [p.name for p in cohort.pairs], settings)
@@ -65,9 +69,27 @@ def _check_names(settings: GateSettings, baseline: Baseline, candidate: Candidat
         for name in sorted(getattr(settings, what).tasks()):
             if name not in known:
                 raise ConfigError(f"{what}: {name!r} is no task of the baseline or the runs{did_you_mean(name, known)}")
+            if what != "tolerance" and name not in baseline.tasks:
+                raise ConfigError(
+                    f"{what}: {name!r} is not in {baseline.name}, so that nothing would be held: write it with it"
+                )
     for name in settings.in_family:
         if name != AUTO and name not in known:
             raise ConfigError(f"in_family: {name!r} is no task of the baseline or the runs{did_you_mean(name, known)}")
+
+
+def _check_parts(settings: GateSettings, pairs: Sequence[TaskPair]) -> None:
+    """Policies and categories that a limit names must be there, in its task or, of tasks left out by ``task``, in any."""
+    parts = {p.name: {*(POLICY + n for n in p.policy_names), *(CATEGORY + c for c in p.categories)} for p in pairs}
+    for what in ("tolerance", "require_detectable"):
+        for key in getattr(settings, what).given:
+            if not key.part or (key.task != ANY and key.task not in parts):
+                continue
+            there = parts[key.task] if key.task != ANY else set().union(*parts.values())
+            bare = {n.partition(":")[2] for n in there}
+            if key.part not in there | bare:
+                where = f"of {key.task}" if key.task != ANY else "of the tasks compared"
+                raise ConfigError(f"{what}: {key.part!r} is no policy or category {where}{did_you_mean(key.part, bare)}")
 
 
 def _family(settings: GateSettings, candidate: Candidate, names: Sequence[str]) -> tuple[tuple[str, ...] | None, list[str]]:
@@ -86,5 +108,10 @@ def _family(settings: GateSettings, candidate: Candidate, names: Sequence[str]) 
             )
     held = tuple(n for n in dict.fromkeys(family) if n in names)
     outside = [n for n in names if n not in held]
-    told = f"in family ({how}): {', '.join(held) or 'none that was run'}; out of family: {', '.join(outside) or 'none'}"
+    if not outside:
+        raise ConfigError(
+            f"in_family ({how}) holds every task compared ({', '.join(held)}): run one that the model was not made from, or "
+            "leave in_family out"
+        )
+    told = f"in family ({how}): {', '.join(held) or 'none that was run'}; out of family: {', '.join(outside)}"
     return held, [told]

@@ -23,7 +23,7 @@ SUMMARY_LIMIT = 1_000_000  # bytes; GitHub refuses a summary beyond 1 MiB, and o
 
 def annotations(report: GateReport) -> list[str]:
     """Workflow commands, at most ten, the verdict first, then what failed, then one for all that was skipped."""
-    level = {"failed": "error", "passed": "notice", "undecided": "warning"}[headline(report)]
+    level = {"failed": "error", "passed": "notice", "undecided": "error"}[headline(report)]
     skipped = [f for f in report.findings if f.status is Status.SKIPPED]
     warning = [_command("warning", "guardeval: skipped", _skipped(skipped))] if skipped else []
     room = _MOST - 1 - len(warning)

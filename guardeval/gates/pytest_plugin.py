@@ -72,6 +72,8 @@ def pytest_runtest_call(item: pytest.Item) -> None:
         fixtures = getattr(item, "funcargs", {})
         if "guardeval_check" not in fixtures:
             pytest.fail("the marker guardeval is for test functions", pytrace=False)
+        if len(marker.args) > 1:
+            pytest.fail("the marker guardeval takes one run, or a list of them; baseline=… and gate=… are named", pytrace=False)
         fixtures["guardeval_check"](*marker.args, **marker.kwargs)
 
 
@@ -128,8 +130,9 @@ class GuardevalCheck:
             if not path.exists():
                 pytest.fail(f"{path}: no such baseline; `pytest {_WRITE}` writes it", pytrace=False)
             return self._held(folders, path, self._settings(gate, folders))
-        except GuardevalError as e:  # a sentence that says all; the traceback would be of guardeval's inside
-            pytest.fail(str(e), pytrace=False)
+        except GuardevalError as e:
+            told = str(e)  # says all; the traceback would be of guardeval's inside, and the cause says it twice
+        pytest.fail(told, pytrace=False)
 
     def _held(self, folders: Sequence[Path], path: Path, settings: GateSettings) -> GateReport:
         from guardeval.gates import check
@@ -154,6 +157,7 @@ class GuardevalCheck:
 
     def _folder(self, run: Any) -> list[Path]:
         """Where a run lies: given, finished, or made now."""
+        from guardeval.errors import ConfigError
         from guardeval.pipeline import Run, run_all
         from guardeval.settings import Settings
 
@@ -161,11 +165,13 @@ class GuardevalCheck:
             return [self._path(run)]
         if isinstance(run, Run):
             return [run.path.absolute()]
-        if not isinstance(run, Settings):
+        if isinstance(run, Mapping):
             import guardeval
 
             return [guardeval.run(**{"output_path": str(self._new()), **run}).path.absolute()]
-        return [done.path.absolute() for done in run_all(run)]
+        if isinstance(run, Settings):
+            return [done.path.absolute() for done in run_all(run)]
+        raise ConfigError(f"guardeval_check: {run!r} is no run: a folder, what guardeval.run returned, or settings are wanted")
 
     def _settings(self, gate: Any, folders: Sequence[Path]) -> GateSettings:
         """``task``, where nobody said: those of the runs, so that each test of several answers for its own."""

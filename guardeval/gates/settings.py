@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ PARSE_RATE = "parse_rate"
 TESTED = (*(name for name, m in CONFUSION.items() if m.higher_is_better is not None), COVERAGE)  # in pairs, with a p-value
 BOUNDED = (*TESTED, PARSE_RATE, "latency_p50", "latency_p95", "latency_p99", "cost_per_1000")  # by floors and ceilings
 _NONE = Limits({})
+_MOST_DRAWS = 1_000_000  # all are held at once, a number a check each
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ class GateSettings:
             if name not in TESTED:
                 raise ConfigError(f"metrics: unknown metric {name!r}{did_you_mean(name, TESTED)}")
         if self.permutations < 1 / self.alpha:
-            raise ConfigError(f"permutations {self.permutations}: no p-value can be below alpha; 999 or more are wanted")
+            least = max(999, math.ceil(1 / self.alpha))
+            raise ConfigError(
+                f"permutations {self.permutations}: no p-value can be below alpha {self.alpha:g}; {least} or more are wanted"
+            )
         if (self.budget is not None or self.budget_strict) and not self.in_family:
             raise ConfigError(
                 "a budget needs a family: name the tasks that the model was made from (in_family), or auto for those that "
@@ -114,11 +119,12 @@ def _flag(value: Any, where: str) -> bool:
     return value
 
 
-def _whole(least: int) -> Callable[[Any, str], int]:
+def _whole(least: int, most: int = 999_999_999) -> Callable[[Any, str], int]:
     def read(value: Any, where: str) -> int:
         text = str(value)
-        if isinstance(value, (bool, float)) or not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
-            raise ConfigError(f"{where}: a whole number{f' from {least}' if least else ''} is wanted, not {value!r}")
+        digits = not isinstance(value, (bool, float)) and text.isascii() and text.isdigit()
+        if not digits or len(text) > 9 or not least <= int(text) <= most:
+            raise ConfigError(f"{where}: a whole number from {least} to {most} is wanted, not {value!r}")
         return int(text)
 
     return read
@@ -150,7 +156,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "budget": lambda value, where: None if value is None else _share(value, where),
     "budget_strict": _flag,
     "allow_partial": _flag,
-    "permutations": _whole(1),
-    "resamples": _whole(0),
+    "permutations": _whole(1, _MOST_DRAWS),
+    "resamples": _whole(0, _MOST_DRAWS),
     "seed": _whole(0),
 }

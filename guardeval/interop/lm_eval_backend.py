@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from guardeval.causal.answer import up_to_block
+from guardeval.chat_api import sendable
 from guardeval.contracts import Completion, Finish, Prompt, Request, Sampling
 from guardeval.errors import ConfigError, GuardevalError, ModelError, ModelUnusable, did_you_mean, needs_extra
 from guardeval.interop.lm_eval_endings import Ending, Endings
@@ -76,10 +77,10 @@ class LmEvalBackend:
                     f"{self.name} takes messages only, and the prompt is raw: a chat template would wrap it twice; use "
                     "lm-eval's completions (lm_eval/local-completions), or a solver that asks in turns"
                 )
-            return prompt.last + frame.forced
+            return sendable(prompt.last + frame.forced)
         if frame.options:
             raise ModelError(f"{self.name}: lm-eval hands no variables of a prompt to the chat template: {dict(frame.options)}")
-        turns = [{"role": role, "content": content} for role, content in prompt.turns]
+        turns = [{"role": role, "content": sendable(content)} for role, content in prompt.turns]
         if self._messages:
             if frame.forced:
                 raise ModelError(f"{self.name}: servers of chat completions do not continue an answer that is begun for them")

@@ -129,11 +129,14 @@ async def _heard(asked: Coroutine[Any, Any, Verdict], target: Target) -> Verdict
         return Verdict(target, Outcome.FAILED, raw=str(e))
 
 
-async def ask(case: Case, model: Asker, family: Family, prompt: Prompt, sampling: Sampling, read: Read) -> Verdict:
-    """Ask once and read the answer. In a prompt that a server tokenizes, control tokens that the sample spells are broken up:
-    backends of this process see to that themselves.
+async def ask(
+    case: Case, model: Asker, family: Family, prompt: Prompt, sampling: Sampling, read: Read, *, joint: str = ""
+) -> Verdict:
+    """Ask once and read the answer. Control tokens that the sample spells are broken up, unless the backend takes a prompt's
+    text literally. ``joint``: text of ours within the hole, which stays; where the sample spells it, it is told by its place,
+    the last one.
     """
-    sent = _disarmed(prompt, family.controls) if model.traits.remote and family.controls else prompt
+    sent = prompt if model.traits.literal or not family.controls else _disarmed(prompt, family.controls, joint)
     request = Request(sent, case, sampling)
     verdict = verdict_of(await model.generate(request), request, family, read)
     notes = verdict.notes
@@ -146,8 +149,9 @@ async def ask(case: Case, model: Asker, family: Family, prompt: Prompt, sampling
     return verdict if notes is verdict.notes else replace(verdict, notes=notes)
 
 
-def _disarmed(prompt: Prompt, controls: Sequence[str]) -> Prompt:
-    text = _broken_up(prompt.text, controls)
+def _disarmed(prompt: Prompt, controls: Sequence[str], joint: str) -> Prompt:
+    head, ours, rest = prompt.text.rpartition(joint) if joint else ("", "", prompt.text)
+    text = _broken_up(head, controls) + ours + _broken_up(rest, controls)
     earlier = tuple(Turn(role, _broken_up(content, controls)) for role, content in prompt.earlier)
     return prompt if text == prompt.text and earlier == prompt.earlier else Prompt(prompt.frame, text, earlier)
 

@@ -21,8 +21,8 @@ from guardeval.policies import PolicySet
 __all__ = ["Conforms", "Finding", "Rendering", "check_family", "drift"]
 
 _BEGINNINGS = ("<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>")
-_RAW = Traits(raw=True, chat=False)
-_CHAT = Traits(raw=False, chat=True, template=True)
+_RAW = Traits(raw=True, chat=False, literal=True)
+_CHAT = Traits(raw=False, chat=True, template=True, literal=True)
 _HISTORY = (("user", "Good morning."), ("assistant", "Good morning, how can I help?"))
 _ASKED, _ANSWERED = "Which flour is best for a light bread?", "Strong white flour, well rested."
 

@@ -78,7 +78,8 @@ KINDS: Mapping[str, Kind] = {
     "optimizer": Kind(
         _plugin("optimizer"),
         {"optimizers": _CLASS},
-        "An optimizer for guardeval: a model folder in, a smaller one out. `my_guard` is what `guardeval train linear` wrote.",
+        "An optimizer for guardeval: a model folder in, a smaller one out. `my_guard` is what\n"
+        "`guardeval train linear --data sample -T sources= --out my_guard` wrote.",
         "guardeval optimize [[name]] --model my_guard --task wildguard --data sample --out my_smaller_guard",
     ),
 }

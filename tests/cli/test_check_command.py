@@ -150,6 +150,21 @@ def test_only_a_baseline_is_written_over(cli, run_of, desk):
     assert (desk / "mine.json").read_text() == '{"kept": true}'
 
 
+def test_a_damaged_baseline_is_written_anew_through_its_link_and_a_read_only_one_kept(cli, run_of, baseline, desk):
+    text = baseline.read_text()
+    for damaged in (text[:3000], text.replace('"version": 1', '"version": 2', 1)):
+        (desk / "kept.json").write_text(damaged)
+        (desk / "b.json").unlink(missing_ok=True)
+        (desk / "b.json").symlink_to("kept.json")
+        said = cli("check", run_of(), "--baseline", "b.json", "--write_baseline")
+        assert said.code == 0 and "replaced b.json" in said.out and "the older file could not be read" in said.out
+        assert (desk / "b.json").is_symlink() and (desk / "kept.json").read_text() == text
+    (desk / "kept.json").chmod(0o444)
+    said = cli("check", run_of("embedded/nb"), "--baseline", "b.json", "--write_baseline")
+    assert said.code == 2 and "b.json: is read-only" in said.err
+    assert (desk / "kept.json").read_text() == text
+
+
 def test_several_runs_of_one_model_cover_more_tasks(cli, run_of, desk):
     runs = [run_of(task=t) for t in ("wildguard", "toxicchat_human")]
     assert cli("check", *runs, "--baseline", "b.json", "--write_baseline").out.startswith("wrote b.json: 2 tasks, 92 samples")
@@ -164,7 +179,8 @@ def test_tasks_that_were_not_run_are_no_pass(cli, run_of, baseline):
     part = run_of(task="wildguard")
     said = cli("check", part, "--baseline", baseline)
     assert said.code == 2 and "a gate that leaves tasks out is no gate" in said.err
-    assert cli("check", part, "--baseline", baseline, "--task", "wildguard").code == 0
+    chosen = cli("check", part, "--baseline", baseline, "--task", "wildguard")
+    assert chosen.code == 0 and "was not run" not in chosen.out
     allowed = cli("check", part, "--baseline", baseline, "--allow_partial")
     assert allowed.code == 0 and "toxicchat_human of the baseline was not run" in allowed.out
 
@@ -285,6 +301,8 @@ def test_gate_yaml_holds_what_flags_hold(cli, run_of, baseline, desk):
         (["--baseline", "."], "is neither a baseline nor a run folder"),
         (["--baseline", "B", "--floor", "f1"], "--floor 'f1': METRIC=NUMBER"),
         (["--baseline", "B", "--floor", "f1,wildgard=0.5"], "floor: 'wildgard' is no task of the baseline or the runs; did you mean 'wildguard'"),
+        (["--baseline", "B", "--tolerance", "f1,wildguard,voilence=0.1"], "tolerance: 'voilence' is no policy or category of wildguard; did you mean 'violence'"),
+        (["--baseline", "B", "--require_detectable", "f1,*,voilence=0.1"], "'voilence' is no policy or category of the tasks compared"),
         (["--baseline", "B", "--in_family", "wildgard"], "in_family: 'wildgard' is no task"),
         (["--baseline", "B", "--task", "wildgard"], "holds no task 'wildgard'; did you mean 'wildguard'"),
         (["--baseline", "B", "--tolerance", "0.1.2"], "tolerance: f1: a number from 0 is wanted"),
@@ -299,7 +317,9 @@ def test_wrong_uses_are_explained(cli, run_of, baseline, words, said):
 
 def test_a_damaged_baseline_is_found(cli, run_of, baseline, desk):
     record = json.loads(baseline.read_text())
-    for spoil in ({"version": 99}, {"tasks": {"wildguard": {}}}, {"policies": None}, {"format": "other"}):
+    metrics = {**record["tasks"]["wildguard"], "metrics": {"f1": 0.5}}
+    spoilt = ({"wildguard": {}}, {"wildguard": metrics}, {})
+    for spoil in ({"version": 99}, {"policies": None}, {"format": "other"}, *({"tasks": t} for t in spoilt)):
         (desk / "b.json").write_text(json.dumps({**record, **spoil}))
         said = cli("check", run_of(), "--baseline", "b.json")
         assert said.code == 2 and said.err.startswith("guardeval: b.json: ")
@@ -324,3 +344,13 @@ def test_the_gate_on_real_rows(shared_data, work, run_of, worse, cli, desk):
     assert cli("check", other, "--baseline", "b.json", "--tolerance", "f1=0.03").code == 0
     mixed = cli("check", run_of(), "--baseline", "b.json", "--task", "wildguard")
     assert mixed.code == 2 and "data is 'file sha256" in mixed.err
+
+
+def test_a_gate_that_could_decide_nothing_has_not_passed(cli, run_of, baseline):
+    words = ["--task", "simplesafetytests", "--metrics", "overflagging", "--no_policies"]  # no row is negative
+    code, out, _ = cli("check", str(run_of()), "--baseline", str(baseline), *words)
+    assert (code, "undecided: 1 check, all skipped" in out) == (1, True), out
+    file = str(run_of())
+    code, out, err = cli("check", file, "--baseline", str(baseline), "--in_family", TASKS)
+    assert code == 2
+    assert "holds every task compared" in err

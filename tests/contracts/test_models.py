@@ -15,7 +15,9 @@ from scripted_server import Answer, Asked, ScriptedServer
 from guardeval.plugins.dummy import Dummy
 from guardeval.plugins.embedded import Embedded
 from guardeval.plugins.hf import HF
+from guardeval.plugins.inspect_model import Inspect
 from guardeval.plugins.llama_cpp import LlamaCpp
+from guardeval.plugins.lm_eval_model import LmEval
 from guardeval.plugins.ollama import Ollama
 from guardeval.plugins.onnx import Onnx
 from guardeval.plugins.openai_api import OpenAI
@@ -102,6 +104,33 @@ class TestLlamaCpp(ModelSuite):
 
     def make(self, **options: Any) -> LlamaCpp:
         return LlamaCpp(**{"model": str(self.folder), "threads": 1, **options})
+
+
+class TestLmEval(ModelSuite):
+    plugin = LmEval
+    key_env = None
+    refused = ({"batch": 0}, {"options": {"api_key": "sk-1"}})
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tiny_model_dir: Path) -> None:
+        pytest.importorskip("lm_eval")
+        self.folder = tiny_model_dir
+
+    def make(self, **options: Any) -> LmEval:
+        own = {"pretrained": str(self.folder), "device": "cpu", "dtype": "float32"}
+        return LmEval(**{"backend": "hf", "options": own, **options})
+
+
+class TestInspect(ModelSuite):
+    plugin = Inspect
+    options = {"model": "openai-api/local/scripted", "base_url": NOWHERE}
+    key_env = "LOCAL_API_KEY"
+    refused = ({"timeout": 0.0}, {"model": "openai"}, {"config": {"seed": 1}}, {"args": {"api_key": "sk-1"}})
+
+    @pytest.fixture(autouse=True)
+    def _key(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("inspect_ai")
+        monkeypatch.setenv("LOCAL_API_KEY", "none")
 
 
 class TestOpenAICompatible(ModelSuite):

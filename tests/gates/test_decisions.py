@@ -141,6 +141,16 @@ def test_a_budget_without_tasks_out_of_family_is_skipped(tasks, baseline):
     assert "no task out of family" in budget_of(findings).message
 
 
+def test_a_task_without_positives_neither_passes_on_f1_nor_thins_out_the_budget(tasks, baseline):
+    rng = np.random.default_rng(6)
+    none = replace(tasks[0], name="none", gold=0 * tasks[0].gold, gold_policies=0 * tasks[0].gold_policies)
+    lost = [missing_more(b, said, 0.2, rng) for b, said in zip(tasks[1:], baseline[1:], strict=True)]
+    pairs = pairs_of(tasks[1:], baseline[1:], lost)
+    found, _ = decide([pair_of(none, baseline[0], baseline[0]), *pairs], QUICK, [])
+    assert status(found, "none") is Status.SKIPPED
+    assert budget_of(found).difference == budget_of(decide(pairs, QUICK, [])[0]).difference
+
+
 def test_a_check_says_what_it_could_have_seen_and_may_be_required_to_see_it(tasks, baseline):
     pairs = pairs_of(tasks, baseline, baseline)
     few = [pair_of(b, said, said) for b, said in ((b, b.said(np.random.default_rng(1))) for b in benches(40, 3))]

@@ -55,6 +55,8 @@ def test_a_ceiling_may_be_relative_to_the_baseline():
         ({"accounting": "strct"}, "did you mean 'strict'"),
         ({"accounting": "paper"}, "counts some samples twice"),
         ({"permutations": 5}, "no p-value can be below alpha"),
+        ({"alpha": 0.00001}, "below alpha 1e-05; 100000 or more are wanted"),
+        ({"permutations": 10_000_000}, "a whole number from 1 to 1000000 is wanted"),
         ({"permutations": 99.5}, "a whole number from 1"),
         ({"slices": "yes"}, "true or false is wanted"),
         ({"budget": 0.02}, "a budget needs a family"),

@@ -35,9 +35,9 @@ def test_the_verdict_comes_first_then_what_failed_then_what_was_skipped():
     assert said[4][2].startswith("1 not decided: wildguard · policy:self_harm · f1,strict (not tested: 3 known positives")
 
 
-def test_a_pass_is_a_notice_and_an_undecided_check_a_warning():
+def test_a_pass_is_a_notice_and_a_gate_that_decided_nothing_an_error():
     assert [read(line)[0] for line in annotations(report(passed()))] == ["notice"]
-    assert [read(line)[0] for line in annotations(report(skipped()))] == ["warning", "warning"]
+    assert [read(line)[0] for line in annotations(report(skipped()))] == ["error", "warning"]
 
 
 def test_of_many_failures_ten_lines_and_a_count():

@@ -70,6 +70,13 @@ def test_a_misspelt_setting(guardeval_check, run):
 
 def test_no_run(guardeval_check):
     guardeval_check()
+
+def test_no_folder(guardeval_check):
+    guardeval_check(42)
+
+@pytest.mark.guardeval("runs/new", "base/words.json")
+def test_two_names():
+    pass
 """
 
 
@@ -147,6 +154,9 @@ def failing(done: Session) -> None:
     assert "give one or the other" in done.cases["test_a_run_and_another"]
     assert "did you mean 'tolerance'?" in done.cases["test_a_misspelt_setting"]
     assert "name a run, or what to run" in done.cases["test_no_run"]
+    assert "42 is no run" in done.cases["test_no_folder"]
+    assert "takes one run, or a list of them" in done.cases["test_two_names"]
+    assert "another exception occurred" not in done.out
     assert "Traceback" not in done.out and "pytest_plugin.py" not in done.out
     assert done.code == 1
 

@@ -127,6 +127,8 @@ class PluginSuite(Rules):
 
     def test_an_unknown_option_is_refused(self) -> None:
         made = self.make()
+        if getattr(type(made), "open_options", None):
+            pytest.skip("hands options that are not its own to something else")
         with pytest.raises(ConfigError, match="no_such_option"):
             build(type(made), {**configuration(made), "no_such_option": "1"}, self.subject)
 
