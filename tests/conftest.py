@@ -20,6 +20,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests are imported b
 SHARED = Path(os.environ.get("GUARDEVAL_SHARED", Path(__file__).resolve().parent.parent.parent / "shared"))
 
 
+# files that take longest: begun first, so that two workers end together (--no-loadscope-reorder keeps this order)
+_LONG = ("test_learning_loop", "finetuning/test_", "newcomers/test_", "executors/test_", "docs/test_commands", "interop/test_", "optimizers/test_",
+         "programme/test_", "contracts/test_models", "test_combine", "gates/test_", "cli/test_check_command")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, each file whole."""
+    items.sort(key=lambda item: next((i for i, part in enumerate(_LONG) if part in item.nodeid), len(_LONG)))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real benchmarks and recorded generations; tests that need it skip where it is not."""

@@ -153,7 +153,8 @@ async def gives_probabilities(model: Model | BatchModel, solver: Solver, case: C
 
 
 async def _answer(model: Any, request: Request) -> Completion:
-    if isinstance(model, Model):
-        return await model.generate(request)
-    answered: Sequence[Completion] = model.generate_batch([request])
-    return answered[0]
+    if hasattr(model, "generate_batch"):
+        answered: Sequence[Completion] = model.generate_batch([request])
+        return answered[0]
+    found: Completion = await model.generate(request)
+    return found

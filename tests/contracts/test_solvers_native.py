@@ -17,8 +17,8 @@ from guardeval.solvers.wildguard import WildGuard
 from guardeval.testing.suites import SolverSuite
 
 JUDGED = (Target.PROMPT, Target.RESPONSE)
-UNFORCED = Traits(raw=True, logprobs=True, template=True)
-CHAT = Traits(logprobs=True, template=True)
+UNFORCED = Traits(raw=True, logprobs=True, template=True, literal=True)
+CHAT = Traits(logprobs=True, template=True, literal=True)
 
 
 class Words(SolverSuite):

@@ -193,7 +193,7 @@ class ModelSuite(PluginSuite):
             self.hold(said[0][0] == said[0][-1], "the same question has the same answer at temperature 0", said[0])
 
     def test_an_empty_batch_is_no_answer(self) -> None:
-        if not isinstance(self.make(), BatchModel):
+        if not hasattr(type(self.make()), "generate_batch"):
             pytest.skip("takes no batches")
         with self.model() as model:
             self.hold(self.ask(model, [], together=True) == [], "no requests, no completions")
