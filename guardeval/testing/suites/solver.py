@@ -23,7 +23,9 @@ from guardeval.testing.suites.plugin import PluginSuite
 
 __all__ = ["SolverSuite"]
 
-_ABLE: dict[str, Any] = {name: True for name in ("raw", "forced", "logprobs", "template") if name in Traits.__annotations__}
+_ABLE: dict[str, Any] = {
+    name: True for name in ("raw", "forced", "logprobs", "template", "literal") if name in Traits.__annotations__
+}
 _RESPONSE = "Here is what I think about it."
 
 
