@@ -21,7 +21,7 @@ SHARED = Path(os.environ.get("GUARDEVAL_SHARED", Path(__file__).resolve().parent
 
 
 # files that take longest: begun first, so that two workers end together (--no-loadscope-reorder keeps this order)
-_LONG = ("test_learning_loop", "finetuning/test_", "newcomers/test_", "executors/test_", "docs/test_commands", "interop/test_", "optimizers/test_",
+_LONG = ("interop/test_", "test_same_model_inspect", "finetuning/test_", "newcomers/test_", "executors/test_", "docs/test_commands", "optimizers/test_",
          "programme/test_", "contracts/test_models", "test_combine", "gates/test_", "cli/test_check_command")  # fmt: skip
 
 

@@ -97,6 +97,7 @@ def parse_rate(folder: str, when: str) -> float:
     return float(card(folder)["metrics"][when]["prompt_harmfulness"]["parse_rate"]["value"])
 
 
+@pytest.mark.slow
 def test_the_whole_loop_from_a_teachers_traces_to_a_guard_in_a_wheel(desk):
     data_is_made(desk)
     models_are_trained(desk)

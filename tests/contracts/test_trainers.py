@@ -49,6 +49,7 @@ class Tuned(TrainerSuite):
         return self.plugin(**{**STEPS, "policies": str(self.policies), **self.options, **options})
 
 
+@pytest.mark.slow
 class TestRSFT(Tuned):
     plugin = RSFT
     repeats = False  # the slow ones train twice, by the same code

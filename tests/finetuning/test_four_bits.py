@@ -29,6 +29,7 @@ def method(place, wide):
     return Registry().build("trainers", "rsft", {**options, "validation_limit": "2", "save": "merged"})
 
 
+@pytest.mark.slow
 def test_over_a_base_in_four_bits_the_adapter_learns_and_is_merged_into_the_base_as_it_was(method, place, wide):
     """bitsandbytes computes nf4 on a CPU, too: slow, and not offered as an option, but the same code."""
     pytest.importorskip("bitsandbytes")

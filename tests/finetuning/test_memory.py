@@ -26,6 +26,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_batch_that_does_not_fit_under_a_real_limit_ends_with_the_flags_to_change(place, blank, guardeval):
     words = ("--data", "traces.json", "--model", blank, "--policies", "policies", "--validation_limit", "1", "--max_steps", "2")
