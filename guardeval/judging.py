@@ -8,10 +8,10 @@ from pathlib import Path
 
 from guardeval.broker import Bound, Broker
 from guardeval.contracts import BatchModel, Case, Model, Solver
-from guardeval.data import Judged, Outcome, Sample, Target, Verdict
-from guardeval.errors import ModelError, ModelUnusable
+from guardeval.data import Judged, Sample, Target
 from guardeval.judged import Judgements
 from guardeval.policies import PolicySet
+from guardeval.unheard import heard
 
 __all__ = ["Judging", "judge"]
 
@@ -73,7 +73,7 @@ class Judging:
         async def work() -> None:
             for place, sample in numbered:
                 asker = self._bound.asker()
-                verdict = await _verdict(solver, Case(sample, target, policies), asker)
+                verdict = await heard(solver.solve(Case(sample, target, policies), asker), target)
                 found[place] = Judged(sample, verdict, asker.usage())
                 if each is not None:
                     each(found[place])
@@ -88,12 +88,3 @@ class Judging:
         except BaseExceptionGroup as problems:
             raise problems.exceptions[0] from None
         return Judgements.of([found[i] for i in sorted(found)], target, policies.names)
-
-
-async def _verdict(solver: Solver, case: Case, asker: object) -> Verdict:
-    try:
-        return await solver.solve(case, asker)  # type: ignore[arg-type]
-    except ModelUnusable:
-        raise
-    except ModelError as e:
-        return Verdict(case.target, Outcome.FAILED, raw=str(e))

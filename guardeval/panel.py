@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from guardeval.contracts import Asker, Case, Completion, Exchange, Request, Solver, Traits
-from guardeval.data import Outcome, Usage, Verdict
-from guardeval.errors import ConfigError, ModelError, ModelUnusable
+from guardeval.data import Usage
+from guardeval.errors import ConfigError
+from guardeval.unheard import at_once, heard
 from guardeval.values import value
 from guardeval.voting import Combiner, Said
 
@@ -46,22 +46,12 @@ def is_combining(solver: Solver) -> bool:
 
 async def ask_members(case: Case, members: Sequence[Member], inner: Solver) -> list[Said]:
     """What all members say, asked at once, in the members' order."""
-    tasks = [asyncio.ensure_future(ask_member(case, member, inner)) for member in members]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:  # when one of them ends the run, the others must not go on unheard
-        for task in tasks:
-            task.cancel()
+    return await at_once([ask_member(case, member, inner) for member in members])
 
 
 async def ask_member(case: Case, member: Member, inner: Solver) -> Said:
     """What one member says, asked by its own solver or by ``inner``; one that was not heard is a missing verdict."""
-    try:
-        verdict = await (member.solver or inner).solve(case, member.asker)
-    except ModelUnusable:
-        raise
-    except ModelError as e:
-        verdict = Verdict(case.target, Outcome.FAILED, raw=str(e))
+    verdict = await heard((member.solver or inner).solve(case, member.asker), case.target)
     usage = getattr(member.asker, "usage", None)
     return Said(member.name, verdict, usage() if usage is not None else None)
 

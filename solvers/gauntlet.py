@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -10,11 +9,11 @@ from typing import Literal
 
 from guardeval.any_violation import any_violation
 from guardeval.contracts import Asker, Case
-from guardeval.data import Outcome, Target, Verdict
-from guardeval.errors import ModelError, ModelUnusable
+from guardeval.data import Target, Verdict
 from guardeval.policies import PolicySet
 from guardeval.solvers.asking import Asking
 from guardeval.solvers.reasoning_prompts import reasoning_question
+from guardeval.unheard import each_heard, heard
 
 __all__ = ["Gauntlet"]
 
@@ -60,30 +59,16 @@ class Gauntlet:
         if case.target is Target.REFUSAL or model.traits.classifies:
             return await self._all_policies.verdict(case, model)
         cases = [Case(case.sample, case.target, single) for single in self._split(case.policies)]
-        answers = await (self._at_once(cases, model) if self.order == "parallel" else self._in_series(cases, model))
+        if self.order == "parallel":
+            answers = await each_heard([self._one_policy.verdict(one, model) for one in cases], case.target)
+        else:
+            answers = await self._in_series(cases, model)
         return any_violation(case.target, case.policies.names, answers)
 
     async def _in_series(self, cases: Sequence[Case], model: Asker) -> list[Verdict]:
         answers = []
         for case in cases:
-            answers.append(await self._answer(case, model))
+            answers.append(await heard(self._one_policy.verdict(case, model), case.target))
             if self.stop_early and answers[-1].label:
                 break
         return answers
-
-    async def _at_once(self, cases: Sequence[Case], model: Asker) -> list[Verdict]:
-        tasks = [asyncio.ensure_future(self._answer(case, model)) for case in cases]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:  # when one question ends the run, the others must not go on unheard
-            for task in tasks:
-                task.cancel()
-
-    async def _answer(self, case: Case, model: Asker) -> Verdict:
-        """The verdict on one policy; a question that was never heard is one of its own, for others may still flag."""
-        try:
-            return await self._one_policy.verdict(case, model)
-        except ModelUnusable:
-            raise
-        except ModelError as e:
-            return Verdict(case.target, Outcome.FAILED, raw=str(e))

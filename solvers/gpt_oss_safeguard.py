@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Prompt, Turn
 from guardeval.data import Step, Target, Verdict
-from guardeval.native.asking import ask, checked_target, sampling_of, shared, spoken_turns
+from guardeval.native.asking import shared, spoken_turns
 from guardeval.native.family import Family
+from guardeval.native.family_solver import FamilySolver
 from guardeval.native.json_answer import json_answer, value_at
 from guardeval.native.reading import Said, unread
 from guardeval.native.texts import native_text
@@ -36,7 +37,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class GptOssSafeguard:
+class GptOssSafeguard(FamilySolver):
     """``effort``: how long it reasons. ``max_tokens`` is generous, for its output should not be cut."""
 
     effort: Literal["low", "medium", "high"] = "medium"
@@ -51,19 +52,9 @@ class GptOssSafeguard:
         ),
     )  # fmt: skip
 
-    @property
-    def family(self) -> Family:
-        return self.families[0]
-
-    @property
-    def targets(self) -> frozenset[Target]:
-        return self.family.targets
-
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        checked_target(case, self.family, "gpt_oss_safeguard")
-        self.family.form(model.traits, "gpt_oss_safeguard")
         read = partial(_read, names=frozenset(case.policies.names))
-        return await ask(case, model, self.family, self.prompt(case, model), sampling_of(model, self.max_tokens), read)
+        return await self.asked(case, model, self.prompt, read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
         policy = native_text("gpt_oss_safeguard").replace("[[subject]]", _SUBJECT[case.target])

@@ -19,10 +19,12 @@ from guardeval.any_violation import any_violation
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
 from guardeval.errors import ConfigError, did_you_mean
-from guardeval.native.asking import as_chat, ask, checked_target, each, sampling_of, shared, spoken_turns
+from guardeval.native.asking import as_chat, shared, spoken_turns
 from guardeval.native.family import Family
+from guardeval.native.family_solver import FamilySolver
 from guardeval.native.reading import Said, unread
 from guardeval.native.texts import native_text
+from guardeval.unheard import each_heard
 
 __all__ = ["GraniteGuardian"]
 
@@ -59,7 +61,7 @@ def _entry(version: str, models: str) -> Family:
 
 
 @dataclass(frozen=True)
-class GraniteGuardian:
+class GraniteGuardian(FamilySolver):
     """``criteria``: names that the model knows, asked one at a time, any of which flags. ``policies=given`` asks about the
     run's policies instead, in their words. ``think`` (3.3, 4.1): reason first.
     """
@@ -89,33 +91,20 @@ class GraniteGuardian:
         if self.think and self.version in _RISK_NAMES:
             raise ConfigError(f"granite_guardian: version {self.version} has no think mode; leave think out")
 
-    @property
-    def family(self) -> Family:
-        return next(f for f in self.families if f.options["version"] == self.version)
-
-    @property
-    def targets(self) -> frozenset[Target]:
-        return self.family.targets
-
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        checked_target(case, self.family, "granite_guardian")
-        self.family.form(model.traits, "granite_guardian")
-        sampling = sampling_of(model, self.max_tokens)
         asked = self._asked(case)[: 1 if model.traits.classifies else None]
         read = _first_word if self.version in _RISK_NAMES else _score
-        answers = await each(
-            [
-                ask(case, model, self.family, self.prompt(case, one, words), sampling, partial(read, name="" if words else one))
-                for one, words in asked
-            ],
-            case.target,
-        )
+        questions = [
+            self.asked(case, model, partial(self.prompt, name=one, words=words), partial(read, name="" if words else one))
+            for one, words in asked
+        ]
+        answers = await each_heard(questions, case.target)
         given = self.policies == "given" and not model.traits.classifies
         if len(answers) == 1 and not given:
             return answers[0]
         return any_violation(case.target, [name for name, _ in asked], answers, policies=given)
 
-    def prompt(self, case: Case, name: str, words: str) -> Prompt:
+    def prompt(self, case: Case, model: Asker, name: str, words: str) -> Prompt:
         """``words``: the criterion where the model does not know it by ``name``."""
         if self.version != "4.1":
             return as_chat(case.sample, case.target, options=self._options(name, words))

@@ -13,8 +13,9 @@ from typing import ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
-from guardeval.native.asking import as_chat, ask, checked_target, sampling_of, shared, transcript
+from guardeval.native.asking import as_chat, shared, transcript
 from guardeval.native.family import Family
+from guardeval.native.family_solver import FamilySolver
 from guardeval.native.lines import word_and_line
 from guardeval.native.reading import Said, listed, unread
 from guardeval.native.texts import fill, native_text
@@ -39,7 +40,7 @@ _DRESS = {
 
 
 @dataclass(frozen=True)
-class LlamaGuard:
+class LlamaGuard(FamilySolver):
     """``version`` chooses format and hazards; ``native`` and a model's name choose it by themselves.
 
     As a raw prompt where the backend takes one, else as turns that the model's own chat template dresses.
@@ -71,22 +72,12 @@ class LlamaGuard:
         ),
     )  # fmt: skip
 
-    @property
-    def family(self) -> Family:
-        return next(f for f in self.families if f.options["version"] == self.version)
-
-    @property
-    def targets(self) -> frozenset[Target]:
-        return self.family.targets
-
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        checked_target(case, self.family, "llama_guard")
-        prompt = self.prompt(case, model)
-        return await ask(case, model, self.family, prompt, sampling_of(model, self.max_tokens), _read)
+        return await self.asked(case, model, self.prompt, _read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
         """What the model is sent about a case, in the form that the backend takes."""
-        if self.family.form(model.traits, "llama_guard") == "chat":
+        if self.form(case, model) == "chat":
             return as_chat(case.sample, case.target)
         role = "User" if case.target is Target.PROMPT else "Agent"
         text = transcript(case.sample, case.target, _NAMES, "\n\n")
@@ -94,16 +85,13 @@ class LlamaGuard:
             before, after = fill(native_text(f"llama_guard_{self.version}"), "conversation", role=role)
             return Prompt(shared(before, after, raw=True), text)
         left, right = _DRESS["4" if self.version == "4" else "3"]
-        before, after = fill(native_text("llama_guard_3"), "conversation", role=role, categories=self._categories)
+        before, after = fill(native_text("llama_guard_3"), "conversation", role=role, categories=self._hazards)
         forced = "\n\n" if model.traits.forced else ""
         return Prompt(shared(left + before, after + right, raw=True, forced=forced), text)
 
     @property
-    def _categories(self) -> str:
-        taxonomy = self.family.categories
-        assert taxonomy is not None  # noqa: S101  # every version names one
-        shown = [c for c in taxonomy.categories if not (c == "S14" and self.version == "3-1b")]
-        return "\n".join(f"{c}: {taxonomy.titles[c]}." for c in shown)
+    def _hazards(self) -> str:
+        return self.listed_categories(but="S14" if self.version == "3-1b" else "")
 
 
 def _read(text: str) -> Said:

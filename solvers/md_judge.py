@@ -19,8 +19,9 @@ from typing import ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Step, Target, Verdict
-from guardeval.native.asking import as_chat, ask, checked_target, sampling_of, shared, transcript
+from guardeval.native.asking import as_chat, shared, transcript
 from guardeval.native.family import Family
+from guardeval.native.family_solver import FamilySolver
 from guardeval.native.lines import word_and_line
 from guardeval.native.reading import Said, unread
 from guardeval.native.texts import fill, native_text
@@ -35,7 +36,7 @@ _LONGEST_RESULT = 80  # characters of a line that states a result
 
 
 @dataclass(frozen=True)
-class MDJudge:
+class MDJudge(FamilySolver):
     """v0.1 judges prompts and responses, v0.2 responses."""
 
     version: Literal["0.1", "0.2"] = "0.2"
@@ -54,19 +55,9 @@ class MDJudge:
         ),
     )  # fmt: skip
 
-    @property
-    def family(self) -> Family:
-        return next(f for f in self.families if f.options["version"] == self.version)
-
-    @property
-    def targets(self) -> frozenset[Target]:
-        return self.family.targets
-
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        checked_target(case, self.family, "md_judge")
-        self.family.form(model.traits, "md_judge")
         read = _first_word if self.version == "0.1" else _result
-        return await ask(case, model, self.family, self.prompt(case, model), sampling_of(model, self.max_tokens), read)
+        return await self.asked(case, model, self.prompt, read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
         if self.version == "0.2":

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
-from guardeval.native.asking import as_chat, ask, checked_target, sampling_of, shared, spoken_turns, user_and_assistant
+from guardeval.native.asking import as_chat, shared, spoken_turns, user_and_assistant
 from guardeval.native.family import Family
+from guardeval.native.family_solver import FamilySolver
 from guardeval.native.json_answer import json_answer, value_at
 from guardeval.native.lines import categories_of, field_said
 from guardeval.native.reading import Said, listed, unread
@@ -33,7 +34,7 @@ _FORCED = '{"User Safety": "'
 
 
 @dataclass(frozen=True)
-class Nemotron:
+class Nemotron(FamilySolver):
     """``think`` (reasoning, content_safety): reason first. Earlier turns stand before the last one under the same headings,
     which the cards do not show.
     """
@@ -59,17 +60,7 @@ class Nemotron:
         ),
     )  # fmt: skip
 
-    @property
-    def family(self) -> Family:
-        return next(f for f in self.families if f.options["version"] == self.version)
-
-    @property
-    def targets(self) -> frozenset[Target]:
-        return self.family.targets
-
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        checked_target(case, self.family, "nemotron")
-        self.family.form(model.traits, "nemotron")
 
         def read(text: str) -> Said:
             if self.version == "guard":
@@ -79,7 +70,7 @@ class Nemotron:
             named = categories_of(text, "safety categories", _LINES)
             return field_said(text, _KEY[case.target].lower(), _LINES, _SAFETY, named)
 
-        return await ask(case, model, self.family, self.prompt(case, model), sampling_of(model, self.max_tokens), read)
+        return await self.asked(case, model, self.prompt, read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
         if self.version == "content_safety":
@@ -88,18 +79,12 @@ class Nemotron:
         if self.version == "reasoning":
             mode = "/think" if self.think else "/no_think"
             text = native_text("nemotron_reasoning")
-            before, after = fill(text, "conversation", categories=self._categories, mode=mode)
+            before, after = fill(text, "conversation", categories=self.listed_categories(), mode=mode)
             return Prompt(shared(before, after), user_and_assistant(case.sample, case.target, absent="None"))
-        before, after = fill(native_text("nemotron_guard"), "conversation", categories=self._categories)
+        listed = self.listed_categories("{code}: {title}. ")  # a blank at the end of the line, as the card has it
+        before, after = fill(native_text("nemotron_guard"), "conversation", categories=listed)
         forced = _FORCED if model.traits.forced else ""
         return Prompt(shared(before, after, forced=forced), _conversation(case))
-
-    @property
-    def _categories(self) -> str:
-        taxonomy = self.family.categories
-        assert taxonomy is not None  # noqa: S101  # every version names one
-        end = ". " if self.version == "guard" else "."  # a blank at the end of the line, as the card has it
-        return "\n".join(f"{code}: {title}{end}" for code, title in taxonomy.titles.items())
 
 
 def _conversation(case: Case) -> str:

@@ -16,8 +16,9 @@ from typing import ClassVar
 
 from guardeval.contracts import Asker, Case, Prompt, Turn
 from guardeval.data import Target, Verdict
-from guardeval.native.asking import ask, sampling_of, shared, user_and_assistant
+from guardeval.native.asking import shared, user_and_assistant
 from guardeval.native.family import Family
+from guardeval.native.family_solver import FamilySolver
 from guardeval.native.lines import categories_of, field_said
 from guardeval.native.reading import Said
 from guardeval.native.texts import native_text
@@ -32,7 +33,7 @@ _FORCED = "Harmful request:"
 
 
 @dataclass(frozen=True)
-class PolyGuard:
+class PolyGuard(FamilySolver):
     """The response is the empty string where there is none. Violations count for the target that they stand for."""
 
     max_tokens: int = 100
@@ -45,26 +46,15 @@ class PolyGuard:
         ),
     )  # fmt: skip
 
-    @property
-    def family(self) -> Family:
-        return self.families[0]
-
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        self.family.form(model.traits, "polyguard")
 
         def read(text: str) -> Said:
             categories = categories_of(text, _VIOLATIONS.get(case.target, ""), _LABELS)
             return field_said(text, _LABEL[case.target], _LABELS, _WORDS, categories)
 
-        return await ask(case, model, self.family, self.prompt(case, model), sampling_of(model, self.max_tokens), read)
+        return await self.asked(case, model, self.prompt, read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
         forced = _FORCED if model.traits.forced else ""
-        turns = (Turn("system", native_text("polyguard").replace("[[categories]]", self._categories)),)
+        turns = (Turn("system", native_text("polyguard").replace("[[categories]]", self.listed_categories())),)
         return Prompt(shared(turns=turns, forced=forced), user_and_assistant(case.sample, case.target, absent=""))
-
-    @property
-    def _categories(self) -> str:
-        taxonomy = self.family.categories
-        assert taxonomy is not None  # noqa: S101  # the family names one
-        return "\n".join(f"{code}: {title}." for code, title in taxonomy.titles.items())

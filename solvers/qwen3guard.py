@@ -14,8 +14,9 @@ from typing import ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
-from guardeval.native.asking import as_chat, ask, sampling_of
+from guardeval.native.asking import as_chat
 from guardeval.native.family import Family
+from guardeval.native.family_solver import FamilySolver
 from guardeval.native.lines import categories_of, field_said
 from guardeval.native.reading import Said
 from guardeval.native.texts import said_word
@@ -28,7 +29,7 @@ _THINKING = {"enable_thinking": False}  # so that no server's default alters the
 
 
 @dataclass(frozen=True)
-class Qwen3Guard:
+class Qwen3Guard(FamilySolver):
     """``mode``: whether what it calls controversial counts as harmful (``strict``) or not (``loose``).
 
     The token probability is over its three words: strict 1 − P(Safe), loose P(Unsafe).
@@ -45,12 +46,7 @@ class Qwen3Guard:
         ),
     )  # fmt: skip
 
-    @property
-    def family(self) -> Family:
-        return self.families[0]
-
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        self.family.form(model.traits, "qwen3guard")
 
         def read(text: str) -> Said:
             if case.target is Target.REFUSAL:
@@ -59,7 +55,7 @@ class Qwen3Guard:
             said = field_said(text, "safety", _LABELS, words, categories_of(text, "categories", _LABELS))
             return replace(said, notes=(f"controversial ({self.mode})",)) if said_word(text, said) == "controversial" else said
 
-        return await ask(case, model, self.family, self.prompt(case, model), sampling_of(model, self.max_tokens), read)
+        return await self.asked(case, model, self.prompt, read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
         options = _THINKING if model.traits.template else {}

@@ -18,6 +18,7 @@ from importlib.resources import files
 from guardeval.contracts import Case, Frame, Prompt
 from guardeval.data import Sample, Target
 from guardeval.errors import ConfigError
+from guardeval.native.asking import under_headings
 from guardeval.policies import PolicySet
 
 __all__ = ["STEPS", "Example", "Question", "guardreasoner_question", "load_examples", "reasoning_question"]
@@ -25,7 +26,6 @@ __all__ = ["STEPS", "Example", "Question", "guardreasoner_question", "load_examp
 STEPS = ("Intent", "Harms", "Policy")
 _SLOT = re.compile(r"\[\[([a-z_]+)\]\]")
 _HOLE = frozenset({"prompt", "response"})
-_HEADING = {"user": "Human user", "assistant": "AI assistant"}
 _SUBJECT = {Target.PROMPT: "prompt", Target.RESPONSE: "response", Target.REFUSAL: "response"}
 
 
@@ -100,9 +100,7 @@ def guardreasoner_question(raw: bool) -> Question:
 
 def _under_headings(sample: Sample) -> str:
     """Earlier turns under the headings that GuardReasoner's prompt has; the first one stands before the hole."""
-    turns = [*sample.history, ("user", sample.prompt)]
-    shown = "\n\n".join(f"{_HEADING[role]}:\n{content}" for role, content in turns if role in _HEADING)
-    first = f"{_HEADING['user']}:\n"
+    shown, first = under_headings([*sample.history, ("user", sample.prompt)]), under_headings([("user", "")])
     return shown.removeprefix(first) if shown.startswith(first) else f"\n\n{shown}"
 
 

@@ -16,10 +16,12 @@ from typing import ClassVar, Literal
 from guardeval.any_violation import any_violation
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
-from guardeval.native.asking import ask, checked_target, each, sampling_of, shared, spoken_turns
-from guardeval.native.family import Family
+from guardeval.native.asking import shared, spoken_turns
+from guardeval.native.family import Family, Form
+from guardeval.native.family_solver import FamilySolver
 from guardeval.native.reading import Said, unread
 from guardeval.native.texts import fill, native_text
+from guardeval.unheard import each_heard
 
 __all__ = ["ShieldGemma"]
 
@@ -56,7 +58,7 @@ _OWN = {
 
 
 @dataclass(frozen=True)
-class ShieldGemma:
+class ShieldGemma(FamilySolver):
     """``policies=own``: the four that it was trained for, any of which flags; ``given``: those of the run, in their words.
 
     Only the last exchange is shown: the format has no place for earlier turns.
@@ -73,46 +75,27 @@ class ShieldGemma:
         ),
     )  # fmt: skip
 
-    @property
-    def family(self) -> Family:
-        return self.families[0]
-
-    @property
-    def targets(self) -> frozenset[Target]:
-        return self.family.targets
-
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        checked_target(case, self.family, "shieldgemma")
-        sampling = sampling_of(model, self.max_tokens)
+        form = self.form(case, model)  # before the principles, which a target that is not judged has none of
         principles, own = self._principles(case), self.policies == "own"
         if model.traits.classifies:
             principles = principles[:1]
-        asked = [
-            ask(
-                case,
-                model,
-                self.family,
-                self.prompt(case, model, principle),
-                sampling,
-                partial(_read, code=code, own=own),
-                joint=_JOINT,
-            )
+        questions = [
+            self.asked(case, model, partial(self.prompt, form=form, principle=principle), partial(_read, code=code, own=own))
             for code, principle in principles
         ]
-        answers = await each(asked, case.target)
+        answers = await each_heard(questions, case.target)
         if model.traits.classifies:
             return answers[0]
         return any_violation(case.target, [code for code, _ in principles], answers, policies=not own)
 
-    def prompt(self, case: Case, model: Asker, principle: str) -> Prompt:
+    def prompt(self, case: Case, model: Asker, form: Form, principle: str) -> Prompt:
         *earlier, last = spoken_turns(case.sample, case.target)[-2 if case.target is Target.RESPONSE else -1 :]
-        if self.family.form(model.traits, "shieldgemma") == "chat":
+        if form == "chat":
             return Prompt(shared(role=last.role, options={"guideline": principle}), last.content, tuple(earlier))
         name = "response" if case.target is Target.RESPONSE else "prompt"
         before, after = fill(native_text(f"shieldgemma_{name}"), "conversation", principle=principle)
-        text = last.content
-        if earlier:
-            text = earlier[0].content + _JOINT + text
+        text = _JOINT.join(turn.content for turn in (*earlier, last))
         return Prompt(shared(before, after + "\n\n", raw=True), text)
 
     def _principles(self, case: Case) -> Sequence[tuple[str, str]]:

@@ -15,8 +15,9 @@ from typing import ClassVar
 
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
-from guardeval.native.asking import ask, sampling_of, shared, user_and_assistant
+from guardeval.native.asking import shared, user_and_assistant
 from guardeval.native.family import Family
+from guardeval.native.family_solver import FamilySolver
 from guardeval.native.lines import field_said
 from guardeval.native.texts import fill, native_text
 
@@ -28,7 +29,7 @@ _FORCED = "Harmful request:"
 
 
 @dataclass(frozen=True)
-class WildGuard:
+class WildGuard(FamilySolver):
     """The response is the empty string where there is none. The token probability is that of the target's own line, given
     the lines before it.
     """
@@ -43,14 +44,9 @@ class WildGuard:
         ),
     )  # fmt: skip
 
-    @property
-    def family(self) -> Family:
-        return self.families[0]
-
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        self.family.form(model.traits, "wildguard")
         read = partial(field_said, label=_LABEL[case.target], labels=tuple(_LABEL.values()), words=_WORDS)
-        return await ask(case, model, self.family, self.prompt(case, model), sampling_of(model, self.max_tokens), read)
+        return await self.asked(case, model, self.prompt, read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
         before, after = fill(native_text("wildguard"), "conversation")

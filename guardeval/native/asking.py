@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from guardeval.contracts import Asker, Case, Frame, Prompt, Request, Sampling, Turn
-from guardeval.data import Outcome, Sample, Target, Verdict
-from guardeval.errors import ConfigError, ModelError, ModelUnusable
+from guardeval.data import Sample, Target, Verdict
 from guardeval.native.family import Family
 from guardeval.native.reading import Read, verdict_of
 
@@ -19,11 +17,11 @@ __all__ = [
     "BROKEN_UP",
     "as_chat",
     "ask",
-    "checked_target",
     "sampling_of",
     "shared",
     "spoken_turns",
     "transcript",
+    "under_headings",
     "user_and_assistant",
 ]
 
@@ -62,13 +60,6 @@ def _sampling(max_tokens: int, temperature: float, alternatives: int) -> Samplin
     return Sampling(max_tokens, temperature, top_logprobs=alternatives)
 
 
-def checked_target(case: Case, family: Family, solver: str) -> None:
-    """Raises :class:`ConfigError` for a question that the family does not answer."""
-    if case.target not in family.targets:
-        can = ", ".join(sorted(family.targets))
-        raise ConfigError(f"solver {solver}: {family.name} cannot be asked for {case.target}; it judges {can}")
-
-
 def spoken_turns(sample: Sample, target: Target, roles: Sequence[str] = ("user", "assistant")) -> list[Turn]:
     """The conversation up to what is judged. Turns of roles that the format has no place for are left out."""
     turns = [Turn(role, content) for role, content in sample.history if role in roles]
@@ -91,8 +82,12 @@ def user_and_assistant(sample: Sample, target: Target, absent: str) -> str:
 
     A prompt task has no response: ``absent`` stands for it.
     """
-    turns = [*sample.history, ("user", sample.prompt)]
-    turns.append(("assistant", (sample.response if target is not Target.PROMPT else None) or absent))
+    response = sample.response if target is not Target.PROMPT else None
+    return under_headings([*sample.history, ("user", sample.prompt), ("assistant", response or absent)])
+
+
+def under_headings(turns: Sequence[tuple[str, str]]) -> str:
+    """``Human user:`` and ``AI assistant:``, each above what was said; other roles have no heading and are left out."""
     return "\n\n".join(f"{_HEADING[role]}:\n{content}" for role, content in turns if role in _HEADING)
 
 
@@ -110,37 +105,17 @@ def as_chat(
     return Prompt(shared(role=last.role, turns=turns, forced=forced, options=options), last.content, tuple(earlier))
 
 
-async def each(asked: Sequence[Coroutine[Any, Any, Verdict]], target: Target) -> list[Verdict]:
-    """Several questions at once. One that was never heard is a FAILED verdict of its own, for others may still flag."""
-    tasks = [asyncio.ensure_future(_heard(one, target)) for one in asked]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:  # when one question ends the run, the others must not go on unheard
-        for task in tasks:
-            task.cancel()
-
-
-async def _heard(asked: Coroutine[Any, Any, Verdict], target: Target) -> Verdict:
-    try:
-        return await asked
-    except ModelUnusable:
-        raise
-    except ModelError as e:
-        return Verdict(target, Outcome.FAILED, raw=str(e))
-
-
 async def ask(
-    case: Case, model: Asker, family: Family, prompt: Prompt, sampling: Sampling, read: Read, *, joint: str = ""
+    case: Case, model: Asker, family: Family, render: Callable[[Case], Prompt], sampling: Sampling, read: Read
 ) -> Verdict:
-    """Ask once and read the answer. Control tokens that the sample spells are broken up, unless the backend takes a prompt's
-    text literally. ``joint``: text of ours within the hole, which stays; where the sample spells it, it is told by its place,
-    the last one.
+    """Ask once and read the answer. ``render`` makes the prompt of a case: its sample's control tokens are broken up before,
+    unless the backend takes a prompt's text literally, so that those of the format alone are left.
     """
-    sent = prompt if model.traits.literal or not family.controls else _disarmed(prompt, family.controls, joint)
-    request = Request(sent, case, sampling)
+    shown = case if model.traits.literal else _disarmed(case, family.controls)
+    request = Request(render(shown), case, sampling)
     verdict = verdict_of(await model.generate(request), request, family, read)
     notes = verdict.notes
-    if sent is not prompt:
+    if shown is not case:
         notes = (*notes, BROKEN_UP)
     if case.sample.history and not family.history:
         notes = (*notes, "earlier turns were left out: the format has no place for them")
@@ -149,15 +124,19 @@ async def ask(
     return verdict if notes is verdict.notes else replace(verdict, notes=notes)
 
 
-def _disarmed(prompt: Prompt, controls: Sequence[str], joint: str) -> Prompt:
-    head, ours, rest = prompt.text.rpartition(joint) if joint else ("", "", prompt.text)
-    text = _broken_up(head, controls) + ours + _broken_up(rest, controls)
-    earlier = tuple(Turn(role, _broken_up(content, controls)) for role, content in prompt.earlier)
-    return prompt if text == prompt.text and earlier == prompt.earlier else Prompt(prompt.frame, text, earlier)
+def _disarmed(case: Case, controls: Sequence[str]) -> Case:
+    """The case with the control tokens that its sample spells broken up; the same object where it spells none."""
+    sample = case.sample
+    texts = [sample.prompt, sample.response or "", *(content for _, content in sample.history)]
+    if not any(control in text for text in texts for control in controls):
+        return case
+    response = None if sample.response is None else _broken_up(sample.response, controls)
+    history = tuple((role, _broken_up(content, controls)) for role, content in sample.history)
+    shown = replace(sample, prompt=_broken_up(sample.prompt, controls), response=response, history=history)
+    return Case(shown, case.target, case.policies)
 
 
 def _broken_up(text: str, controls: Sequence[str]) -> str:
     for control in controls:
-        if control in text:
-            text = text.replace(control, control[0] + _SPLIT + control[1:])
+        text = text.replace(control, control[0] + _SPLIT + control[1:])
     return text

@@ -14,6 +14,7 @@ from guardeval.pipeline import Progress
 from guardeval.policies import PolicySet
 from guardeval.synthesis.kinds import Slot, request_for
 from guardeval.synthesis.settings import SynthesisSettings
+from guardeval.unheard import heard
 
 __all__ = ["Heard", "judged_by", "written_by"]
 
@@ -86,12 +87,7 @@ async def judged_by(
     async def ask(sample: Sample) -> Verdict:
         asker = verifier.asker()
         case = Case(sample, Target.PROMPT, policies)
-        try:
-            verdict = await solver.solve(case, asker)
-        except ModelUnusable:
-            raise
-        except ModelError as e:
-            verdict = Verdict(case.target, Outcome.FAILED, raw=str(e))
+        verdict = await heard(solver.solve(case, asker), case.target)
         progress.sample(Judged(sample, verdict, asker.usage()))
         return verdict
 

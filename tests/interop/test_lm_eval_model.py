@@ -140,7 +140,8 @@ def test_a_secret_among_the_options_is_refused_without_being_repeated(name):
 
 
 def test_options_that_only_sound_like_secrets_pass():
-    LmEval("hf", options={"think_end_token": "</think>", "max_gen_toks": "4", "tokenizer": "t", "add_bos_token": "true"})
+    options = {"think_end_token": "</think>", "max_gen_toks": "4", "tokenizer": "t", "add_bos_token": "true"}
+    assert LmEval("hf", options=options).options == options
 
 
 def test_an_unknown_backend_is_met_with_the_nearest_name():
