@@ -5,6 +5,7 @@ Only names are read here. Plugins, rows and models are loaded when an evaluation
 
 from __future__ import annotations
 
+from guardeval.interop.inspect_package import known_as_installed
 from guardeval.interop.inspect_scorers import register_scorer
 from guardeval.interop.inspect_solvers import register_solver
 from guardeval.interop.inspect_tasks import register_any_task, register_task
@@ -13,6 +14,7 @@ from guardeval.task import TaskIndex
 
 __all__ = ["SCORERS", "SOLVERS"]
 
+known_as_installed("guardeval")
 _REGISTRY = Registry()
 SOLVERS = {name: register_solver(name) for name in _REGISTRY.entries("solvers")}
 SCORERS = {name: register_scorer(name) for name in _REGISTRY.entries("scorers")}

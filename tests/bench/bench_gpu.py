@@ -11,7 +11,6 @@ and saving, which both do, are not in it; a first one, which imports what is nee
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -29,9 +28,6 @@ from guardeval.registry import Registry
 from guardeval.task import TaskIndex
 from guardeval.training_rows import Trace, read_training_file, write_training_file
 from guardeval.training_text import request_of
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 TRAINER = "rsft"
 SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")

@@ -25,9 +25,6 @@ from guardeval.contracts import Frame, Prompt, Request, Sampling
 from guardeval.plugins.hf import HF
 from guardeval.testing import a_case
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 
 def words(rng: random.Random, n: int = 1500) -> list[str]:
     syllables = [a + b for a in "bdfghklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "el", "or")]

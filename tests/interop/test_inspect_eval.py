@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -449,6 +450,25 @@ def test_inspect_reads_names_alone_until_something_is_asked_of_guardeval():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[-2] == "[] []"
+
+
+def test_names_keep_their_package_where_a_source_trees_metadata_come_first(tmp_path):
+    """An editable install leaves an egg-info folder in the source tree; there Inspect must see an installed package, too."""
+    metadata = tmp_path / "guardeval.egg-info"
+    metadata.mkdir()
+    (metadata / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: guardeval\nVersion: 0\n")
+    (metadata / "entry_points.txt").write_text(distribution("guardeval").read_text("entry_points.txt"))
+    code = (
+        "from importlib.metadata import version\n"
+        "from inspect_ai._util.package import get_package_direct_url\n"
+        "print(version('guardeval'), get_package_direct_url('guardeval'))\n"  # what Inspect would see by itself, and remember
+        "import sys; before = list(sys.path)\n"
+        "from guardeval._inspect_registry import SOLVERS\n"
+        "from inspect_ai._util.registry import registry_info\n"
+        "print(registry_info(SOLVERS['multistep']).name, sys.path == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines() == ["0 None", "guardeval/multistep True"]
 
 
 # ── records ───────────────────────────────────────────────────────────────────────────────────────────────────────────
