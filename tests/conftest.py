@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# how long an example takes says how busy the machine is, not whether the code is right
-settings.register_profile("guardeval", deadline=None)
+# how long an example takes says how busy the machine is, not whether the code is right; the same examples at each run, so that a
+# change is told from luck: `--hypothesis-profile explore` draws others, and more
+settings.register_profile("guardeval", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=500)
 settings.load_profile("guardeval")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests are imported by file; their helpers need a place to be found

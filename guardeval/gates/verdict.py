@@ -48,7 +48,7 @@ def verdict(report: GateReport) -> str:
 
 def sight(report: GateReport) -> str:
     """The losses that the passed checks could not see: a pass means no more than this."""
-    tested = [f for f in _with(report, Status.PASSED) if f.kind in (Kind.REGRESSION, Kind.BUDGET)]
+    tested = [f for f in ordered(_with(report, Status.PASSED)) if f.kind in (Kind.REGRESSION, Kind.BUDGET)]
     seeing = [(f, f.detectable) for f in tested if f.detectable is not None and not math.isnan(f.detectable)]
     blind = [f.name for f in tested if f.detectable is None or math.isnan(f.detectable)]
     told = []

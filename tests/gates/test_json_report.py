@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from gate_reports import one_of_each, report, reports, skipped
+from gate_reports import one_of_each, passed, report, reports, skipped
 from hypothesis import given, settings
 
 from guardeval.errors import DataError
@@ -20,6 +20,15 @@ from guardeval.gates.verdict import ordered
 def test_any_report_survives_the_way_to_json_and_back(any_report):
     written = json.dumps(to_json(any_report), allow_nan=False)
     assert to_json(from_json(json.loads(written))) == json.loads(written)
+
+
+def test_the_verdict_names_checks_in_the_order_in_which_they_are_listed():
+    """Whole tasks before their parts, whatever was checked first."""
+    findings = [
+        passed(task, part=part, detectable=None) for part in ("policy:violence", "") for task in ("toxicchat", "wildguard")
+    ]
+    first, second = (f.name for f in findings[2:])
+    assert f"no loss is sure to be seen in {first}, {second}, " in to_json(report(*findings))["verdict"]
 
 
 def test_values_come_back_as_they_were():
