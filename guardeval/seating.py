@@ -43,9 +43,11 @@ def _alone(seat: Seat, name: str, solver: Solver) -> Party:
     """One model with its own solver, or the one for all; of a solver that chooses, what it chose."""
     own_name, own = (seat.spec.solver or name, seat.solver or solver)
     if isinstance(own, ChoosingSolver):
-        chosen, own = own.for_model(seat.spec.name)
-        said = f"{seat.spec.name}: asked by {labelled(chosen, own)}, which {own_name} chose by its name"
-        own_name, seat = chosen, replace(seat, remarks=(*seat.remarks, said))
+        chosen, found = own.for_model(seat.spec.name)
+        if found is not own:
+            said = f"{seat.spec.name}: asked by {labelled(chosen, found)}, which {own_name} chose by its name"
+            seat = replace(seat, remarks=(*seat.remarks, said))
+        own_name, own = chosen, found
     return Party((seat,), own_name, own)
 
 

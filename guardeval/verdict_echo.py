@@ -14,13 +14,14 @@ __all__ = ["repeats_prompt", "spells", "squeeze"]
 
 _KEPT = (string.ascii_letters + string.digits).encode()
 _DROPPED = bytes(b for b in range(256) if b not in _KEPT)
+_DROPPED_BUT_COLONS = _DROPPED.replace(b":", b"")
 _ASCII = bytes(range(128))
 _LOWER = bytes(range(256)).lower()
 _FENCE = "```"
 
 
-def squeeze(text: str) -> bytes:
-    """The ASCII letters and digits of a text, in lower case.
+def squeeze(text: str, colons: bool = False) -> bytes:
+    """The ASCII letters and digits of a text, in lower case; ``colons`` keeps these as well.
 
     Blanks, markup, quotation marks, control, zero-width and direction characters fall away, compatibility forms and
     upper case are folded: what differs from the original only in these squeezes to the same bytes, and a piece of the
@@ -29,7 +30,7 @@ def squeeze(text: str) -> bytes:
     if not text.isascii() and _has_letters_beyond_ascii(text):
         # upper before casefold: dotless i has an ASCII upper case, long s an ASCII fold
         text = normalize("NFKD", text).upper().casefold()
-    return text.encode("ascii", "ignore").translate(_LOWER, _DROPPED)
+    return text.encode("ascii", "ignore").translate(_LOWER, _DROPPED_BUT_COLONS if colons else _DROPPED)
 
 
 def _has_letters_beyond_ascii(text: str) -> bool:

@@ -33,10 +33,13 @@ def score_at(tokens: Sequence[Token], text: str, word: int, positive: str, negat
     return share_at(tokens, text, word, (positive,), (negative,))
 
 
-def share_at(tokens: Sequence[Token], text: str, word: int, positive: Sequence[str], negative: Sequence[str]) -> float | None:
+def share_at(
+    tokens: Sequence[Token], text: str, word: int, positive: Sequence[str], negative: Sequence[str], other: Sequence[str] = ()
+) -> float | None:
     """The same for several words a class (``unsafe``, ``controversial`` against ``safe``), or digits (``1`` against ``0``).
 
-    All words must differ in their first letter.
+    All words must differ in their first letter. ``other`` words could stand there and are neither (``n/a``): a piece of a
+    word that could begin one of them, too, counts for nothing.
     """
     token = _token_at(tokens, text, word)
     words = (*positive, *negative)
@@ -51,19 +54,29 @@ def share_at(tokens: Sequence[Token], text: str, word: int, positive: Sequence[s
         p = exp(min(logprob, 0.0))
         total += p
         begun = _begins(spelling, words, marks)
+        if begun and spelling != token.text and _could_be(spelling, begun, other, marks):
+            continue
         if begun in positive:
             yes += p
         elif begun:
             no += p
+    if yes + no <= 0:  # the chosen token was possible and nothing says how likely
+        return None
     rest = max(0.0, 1.0 - total)
     yes, no = yes or rest, no or rest
-    return yes / (yes + no) if yes + no > 0 else None
+    return yes / (yes + no)
 
 
 def _begins(spelling: str, words: Sequence[str], marks: str) -> str:
     """Which word a token begins, or spells in full; an empty text if none."""
     letters = spelling.strip(marks).lower()
     return next((word for word in words if word.startswith(letters)), "") if letters else ""
+
+
+def _could_be(spelling: str, word: str, other: Sequence[str], marks: str) -> bool:
+    """Whether a piece of ``word`` begins one of the other words as well."""
+    letters = spelling.strip(marks).lower()
+    return letters != word and any(o.startswith(letters) for o in other)
 
 
 def _token_at(tokens: Sequence[Token], text: str, at: int) -> Token | None:

@@ -28,7 +28,14 @@ _SUBJECT = {
     Target.RESPONSE: "the last answer of an AI assistant",
 }
 _NAMES = {"user": "User", "assistant": "AI assistant", "system": "System"}
-_FINAL = re.compile(r"<\|channel\|>final[^<]{0,80}<\|message\|>")
+_CONTROLS = (
+    "<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|constrain|>", "<|call|>", "<|endoftext|>",
+)  # fmt: skip
+# a message begins the answer or follows one that ended: a channel mark elsewhere is quoted
+_FINAL = re.compile(
+    r"(?:\A\s*(?:<\|start\|>assistant)?|<\|end\|>\s*<\|start\|>assistant)\s*"
+    r"(<\|channel\|>final[^<]{0,80}(?:<\|constrain\|>[^<]{0,40})?<\|message\|>)"
+)
 _END = re.compile(r"<\|(?:return|end|call)\|>")
 _ANALYSIS = re.compile(r"<\|channel\|>analysis<\|message\|>(.*?)(?:<\|end\|>|\Z)", re.DOTALL)
 _BARE = re.compile(r"\s*([01])\s*")
@@ -48,7 +55,7 @@ class GptOssSafeguard(FamilySolver):
             "gpt-oss-safeguard", ("gpt-?oss-?safeguard",), frozenset({Target.PROMPT, Target.RESPONSE}), "", ("chat",),
             "the digit after violation, in the final channel", "openai/openai-cookbook, gpt-oss-safeguard-guide.md",
             roles=("user", "assistant", "system"),
-            controls=("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|constrain|>", "<|call|>"),
+            controls=_CONTROLS,
         ),
     )  # fmt: skip
 
@@ -69,25 +76,26 @@ class GptOssSafeguard(FamilySolver):
 
 def _read(text: str, names: frozenset[str]) -> Said:
     """The last final channel, where the backend shows channels; else all of the text, which is the final one."""
-    start, thought = 0, tuple(Step("Analysis", m[1].strip()) for m in _ANALYSIS.finditer(text) if m[1].strip())
+    mark, start, thought = None, 0, tuple(Step("Analysis", m[1].strip()) for m in _ANALYSIS.finditer(text) if m[1].strip())
     if "<|channel|>" in text:
         finals = list(_FINAL.finditer(text))
         if not finals:
             return unread("ended in its analysis, before the final channel", cut=True)
-        start = finals[-1].end()
+        mark, start = finals[-1].span(1)
     answer = _END.split(text[start:], 1)[0]
     bare = _BARE.fullmatch(answer)
     if bare is not None:
-        return Said(bare[1] == "1", (), start + bare.start(1), ("1",), ("0",), steps=thought)
+        block = None if mark is None else (mark, start + len(answer))  # the bare digit alone may stand in any sample
+        return Said(bare[1] == "1", (), start + bare.start(1), ("1",), ("0",), block=block, steps=thought)
     found, why = json_answer(answer)
     violation = None if found is None else found.get("violation")
     if isinstance(violation, bool) or violation not in (0, 1, "0", "1"):
         return unread(why or 'no "violation" of 0 or 1')
     label = int(violation) == 1
     policies, notes = _policies(found.get("policy_category"), names) if label and found is not None else (_NONE, ())
-    word, block = value_at(answer, "violation"), (start, start + len(answer))
+    word, block = value_at(answer, "violation"), (start if mark is None else mark, start + len(answer))
     at = -1 if word < 0 else start + word
-    return Said(label, (), at, ("1",), ("0",), block, steps=thought, notes=notes, policies=policies)
+    return Said(label, (), at, ("1",), ("0",), block=block, steps=thought, notes=notes, policies=policies)
 
 
 def _policies(named: Any, names: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:

@@ -21,7 +21,7 @@ from guardeval.data import Target, Verdict
 from guardeval.errors import ConfigError, did_you_mean
 from guardeval.native.asking import as_chat, shared, spoken_turns
 from guardeval.native.family import Family
-from guardeval.native.family_solver import FamilySolver
+from guardeval.native.family_solver import AUTO, VersionedSolver
 from guardeval.native.reading import Said, unread
 from guardeval.native.texts import native_text
 from guardeval.unheard import each_heard
@@ -61,17 +61,19 @@ def _entry(version: str, models: str) -> Family:
 
 
 @dataclass(frozen=True)
-class GraniteGuardian(FamilySolver):
+class GraniteGuardian(VersionedSolver):
     """``criteria``: names that the model knows, asked one at a time, any of which flags. ``policies=given`` asks about the
-    run's policies instead, in their words. ``think`` (3.3, 4.1): reason first.
+    run's policies instead, in their words. ``think`` (3.3, 4.1): reason first. ``version=auto``: that of the model's name,
+    else 4.1.
     """
 
-    version: Literal["3.0", "3.1", "3.2", "3.3", "4.1"] = "4.1"
+    version: Literal["auto", "3.0", "3.1", "3.2", "3.3", "4.1"] = AUTO
     criteria: tuple[str, ...] = ("harm",)
     policies: Literal["own", "given"] = "own"
     think: bool = False
     max_tokens: int = 2048
 
+    default_version: ClassVar[str] = "4.1"
     families: ClassVar[tuple[Family, ...]] = (
         _entry("3.0", "granite-?guardian-?(hap-)?3[.-]0"),
         _entry("3.1", "granite-?guardian-?3[.-]1"),
@@ -81,19 +83,22 @@ class GraniteGuardian(FamilySolver):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         taxonomy = self.family.categories
         known = () if taxonomy is None else taxonomy.categories
         for name in self.criteria:
             if name not in known:
                 raise ConfigError(f"granite_guardian: criteria={name}: is no risk known by name{did_you_mean(name, known)}")
+        if not self.criteria or len(set(self.criteria)) < len(self.criteria):
+            raise ConfigError(f"granite_guardian: criteria={','.join(self.criteria)}: at least one is wanted, and each once")
         if self.version == "4.1" and self.policies == "own" and self.criteria != ("harm",):
             raise ConfigError("granite_guardian: 4.1 is asked in words, and only `harm` is stated here; use policies=given")
         if self.think and self.version in _RISK_NAMES:
             raise ConfigError(f"granite_guardian: version {self.version} has no think mode; leave think out")
 
-    async def solve(self, case: Case, model: Asker) -> Verdict:
+    async def judged(self, case: Case, model: Asker) -> Verdict:
         asked = self._asked(case)[: 1 if model.traits.classifies else None]
-        read = _first_word if self.version in _RISK_NAMES else _score
+        read = _first_word if self.version in _RISK_NAMES else partial(_score, thinks=self.think)
         questions = [
             self.asked(case, model, partial(self.prompt, name=one, words=words), partial(read, name="" if words else one))
             for one, words in asked
@@ -124,10 +129,10 @@ class GraniteGuardian(FamilySolver):
         return [(name, "") for name in self.criteria]
 
 
-def _said(word: str, at: int, name: str, block: tuple[int, int] | None) -> Said:
+def _said(word: str, at: int, name: str, block: tuple[int, int] | None, thinks: bool = False) -> Said:
     label = word.lower() == "yes"
     named = (name,) if label and name else ()  # a policy asked about in its own words is no risk of the family's
-    return Said(label, named, at, ("yes",), ("no",), block)
+    return Said(label, named, at, ("yes",), ("no",), block=block, reasons=thinks)
 
 
 def _first_word(text: str, name: str) -> Said:
@@ -141,7 +146,7 @@ def _first_word(text: str, name: str) -> Said:
     return _said(word, len(text) - len(text.lstrip()), name, None)
 
 
-def _score(text: str, name: str) -> Said:
+def _score(text: str, name: str, thinks: bool) -> Said:
     """The ``<score>`` after the reasoning; several must agree."""
     scores = list(_SCORE.finditer(text))
     if not scores:
@@ -151,4 +156,4 @@ def _score(text: str, name: str) -> Said:
         return unread(f"the score is {word!r}, which is neither yes nor no")
     if len({score[1].strip().lower() for score in scores}) > 1:
         return unread("<score> is given twice, and differently")
-    return _said(word, last.start(1) + last[1].find(word), name, (last.start(), last.end()))
+    return _said(word, last.start(1) + last[1].find(word), name, (last.start(), last.end()), thinks)

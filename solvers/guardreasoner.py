@@ -12,14 +12,15 @@ yueliu1999/GuardReasoner. An answer is reasoning, then::
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Completion, Finish, Prompt, Request
 from guardeval.data import Outcome, Step, Target, Verdict
 from guardeval.errors import ConfigError
-from guardeval.native.family import Family
+from guardeval.native.asking import as_shown, noted
+from guardeval.native.family import LLAMA_3_CONTROLS, Family
 from guardeval.policies import PolicySet
 from guardeval.solvers.asking import Asking
 from guardeval.solvers.reasoning_prompts import Question, guardreasoner_question
@@ -40,6 +41,7 @@ _ENTRY = re.compile(
 )
 _MARKUP = " \t\r*_`#>-:."
 _STEP = re.compile(r"\n[#* \t]{0,8}(Reasoning Step \d{1,3}|Task \d{1,2})\b[*:.]{0,4}", re.IGNORECASE)
+_MOST_ENTRIES = 12  # of one block; three are right
 _MOST_STEPS = 256  # some answers repeat themselves to the token limit
 _NONE: frozenset[str] = frozenset()
 
@@ -62,6 +64,7 @@ class GuardReasoner:
         Family(
             "GuardReasoner", ("guard-?reasoner",), frozenset(Target), "", ("raw", "chat"),
             "the word after the target's label in the last Answers block", "yueliu1999/GuardReasoner, template.py",
+            controls=LLAMA_3_CONTROLS,
         ),
     )  # fmt: skip
 
@@ -84,8 +87,12 @@ class GuardReasoner:
 
     async def solve(self, case: Case, model: Asker) -> Verdict:
         asking = self._raw if model.traits.raw else self._turn
-        request = asking.request(case, model)
-        return self.verdict(await model.generate(request), request)
+        family = self.families[0]
+        shown = as_shown(case, model, family)
+        request = asking.request(shown, model)
+        if shown is not case:
+            request = replace(request, case=case)
+        return noted(self.verdict(await model.generate(request), request), case, shown, family)
 
     def verdict(self, completion: Completion, request: Request) -> Verdict:
         """What an answer to ``request`` says about its case's target."""
@@ -167,16 +174,18 @@ def _last_block(text: str, target: Target, start: int) -> _Found | None:
 
 
 def _labelled(text: str, target: Target, heading: int, end: int) -> _Found | None:
-    """The entry of a target among those that follow a heading, one a line or parted by commas."""
-    found: tuple[bool, int] | None = None
-    for _ in _LABEL:
+    """The entry of a target among those that follow a heading, one a line or parted by commas; two that differ are none."""
+    found: list[tuple[bool, int]] = []
+    for _ in range(_MOST_ENTRIES):
         entry = _ENTRY.match(text, end)
         if entry is None:
             break
         end, word = entry.end(), entry[2].strip(_MARKUP)
         if entry[1].lower() == _LABEL[target] and word.lower() in (target.positive, target.negative):
-            found = word.lower() == target.positive, entry.start(2) + entry[2].find(word)
-    return None if found is None else (found[0], heading, end, found[1])
+            found.append((word.lower() == target.positive, entry.start(2) + entry[2].find(word)))
+    if len({positive for positive, _ in found}) != 1:
+        return None
+    return found[-1][0], heading, end, found[-1][1]
 
 
 def _steps(text: str) -> tuple[Step, ...]:

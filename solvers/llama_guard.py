@@ -14,8 +14,8 @@ from typing import ClassVar, Literal
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
 from guardeval.native.asking import as_chat, shared, transcript
-from guardeval.native.family import Family
-from guardeval.native.family_solver import FamilySolver
+from guardeval.native.family import LLAMA_3_CONTROLS, Family
+from guardeval.native.family_solver import AUTO, VersionedSolver
 from guardeval.native.lines import word_and_line
 from guardeval.native.reading import Said, listed, unread
 from guardeval.native.texts import fill, native_text
@@ -27,12 +27,17 @@ _CARD_2 = "meta-llama/PurpleLlama, Llama-Guard and Llama-Guard2; meta-llama/llam
 _CARDS = "meta-llama/PurpleLlama, Llama-Guard3/*/MODEL_CARD.md and Llama-Guard4/12B/MODEL_CARD.md"
 _VERDICT = "the first word, after two line ends"
 _CONTROLS_1 = ("[INST]", "[/INST]", "<s>", "</s>")
-_CONTROLS_3 = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
-_CONTROLS_4 = ("<|begin_of_text|>", "<|header_start|>", "<|header_end|>", "<|eot|>", "<|end_of_text|>")
+_CONTROLS_2 = (*_CONTROLS_1, *LLAMA_3_CONTROLS)
+_CONTROLS_4 = (
+    "<|begin_of_text|>", "<|end_of_text|>", "<|header_start|>", "<|header_end|>", "<|eom|>", "<|eot|>", "<|step|>",
+    "<|python_start|>", "<|python_end|>", "<|image_start|>", "<|image_end|>", "<|image|>", "<|patch|>",
+    "<|finetune_right_pad|>", "<|text_post_train_reserved_special_token_", "<|vision_reserved_special_token_",
+)  # fmt: skip
 _FORMS = ("raw", "chat")
 _NAMES = {"user": "User", "assistant": "Agent"}
 _VERDICT_1 = "the first word"
 _OLD = ("1", "2")  # no headers of roles, the verdict at once
+_WITHOUT_S14 = ("3-1b", "3-vision")
 _DRESS = {
     "3": ("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"),
     "4": ("<|header_start|>user<|header_end|>\n\n", "<|eot|><|header_start|>assistant<|header_end|>\n\n"),
@@ -40,39 +45,44 @@ _DRESS = {
 
 
 @dataclass(frozen=True)
-class LlamaGuard(FamilySolver):
-    """``version`` chooses format and hazards; ``native`` and a model's name choose it by themselves.
+class LlamaGuard(VersionedSolver):
+    """``version`` chooses format and hazards; ``auto`` takes that of the model's name, else 3.
 
     As a raw prompt where the backend takes one, else as turns that the model's own chat template dresses.
     """
 
-    version: Literal["1", "2", "3", "3-1b", "4"] = "3"
+    version: Literal["auto", "1", "2", "3", "3-1b", "3-vision", "4"] = AUTO
     max_tokens: int = 64
 
+    default_version: ClassVar[str] = "3"
     families: ClassVar[tuple[Family, ...]] = (
         Family(
-            "Llama Guard 1", ("llama-?guard(-?7b|$)", "llama-?guard-?1"), _JUDGED, "llama_guard_1", _FORMS, _VERDICT_1, _CARD_2,
-            {"version": "1"}, controls=_CONTROLS_1,
+            "Llama Guard 1", ("llama-?guard(-?7b|$)", r"llama-?guard-?1(?!\d)"), _JUDGED, "llama_guard_1", _FORMS, _VERDICT_1,
+            _CARD_2, {"version": "1"}, controls=_CONTROLS_1,
         ),
         Family(
-            "Llama Guard 2", ("llama-?guard-?2",), _JUDGED, "llama_guard_2", _FORMS, _VERDICT_1, _CARD_2,
-            {"version": "2"}, controls=(*_CONTROLS_1, "<|begin_of_text|>", "<|end_of_text|>"),
+            "Llama Guard 2", (r"llama-?guard-?2(?!\d)",), _JUDGED, "llama_guard_2", _FORMS, _VERDICT_1, _CARD_2,
+            {"version": "2"}, controls=_CONTROLS_2,
         ),
         Family(
-            "Llama Guard 3", ("llama-?guard-?3",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
-            {"version": "3"}, controls=_CONTROLS_3,
+            "Llama Guard 3", (r"llama-?guard-?3(?!\d)",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
+            {"version": "3"}, controls=LLAMA_3_CONTROLS,
         ),
         Family(
             "Llama Guard 3 1B", ("llama-?guard-?3-1b",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
-            {"version": "3-1b"}, controls=_CONTROLS_3,
+            {"version": "3-1b"}, controls=LLAMA_3_CONTROLS,
         ),
         Family(
-            "Llama Guard 4", ("llama-?guard-?4",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
+            "Llama Guard 3 11B Vision", ("llama-?guard-?3-(11b|vision)",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
+            {"version": "3-vision"}, controls=LLAMA_3_CONTROLS,
+        ),
+        Family(
+            "Llama Guard 4", (r"llama-?guard-?4(?!\d)",), _JUDGED, "llama_guard_3", _FORMS, _VERDICT, _CARDS,
             {"version": "4"}, controls=_CONTROLS_4,
         ),
     )  # fmt: skip
 
-    async def solve(self, case: Case, model: Asker) -> Verdict:
+    async def judged(self, case: Case, model: Asker) -> Verdict:
         return await self.asked(case, model, self.prompt, _read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
@@ -91,7 +101,7 @@ class LlamaGuard(FamilySolver):
 
     @property
     def _hazards(self) -> str:
-        return self.listed_categories(but="S14" if self.version == "3-1b" else "")
+        return self.listed_categories(but="S14" if self.version in _WITHOUT_S14 else "")
 
 
 def _read(text: str) -> Said:

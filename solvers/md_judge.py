@@ -21,7 +21,7 @@ from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Step, Target, Verdict
 from guardeval.native.asking import as_chat, shared, transcript
 from guardeval.native.family import Family
-from guardeval.native.family_solver import FamilySolver
+from guardeval.native.family_solver import AUTO, VersionedSolver
 from guardeval.native.lines import word_and_line
 from guardeval.native.reading import Said, unread
 from guardeval.native.texts import fill, native_text
@@ -36,12 +36,13 @@ _LONGEST_RESULT = 80  # characters of a line that states a result
 
 
 @dataclass(frozen=True)
-class MDJudge(FamilySolver):
-    """v0.1 judges prompts and responses, v0.2 responses."""
+class MDJudge(VersionedSolver):
+    """v0.1 judges prompts and responses, v0.2 responses; ``auto`` takes the version of the model's name, else 0.2."""
 
-    version: Literal["0.1", "0.2"] = "0.2"
+    version: Literal["auto", "0.1", "0.2"] = AUTO
     max_tokens: int = 256
 
+    default_version: ClassVar[str] = "0.2"
     families: ClassVar[tuple[Family, ...]] = (
         Family(
             "MD-Judge v0.1", ("md-?judge-?v?0?[-._]?1", "md-?judge$"), frozenset({Target.PROMPT, Target.RESPONSE}),
@@ -55,7 +56,7 @@ class MDJudge(FamilySolver):
         ),
     )  # fmt: skip
 
-    async def solve(self, case: Case, model: Asker) -> Verdict:
+    async def judged(self, case: Case, model: Asker) -> Verdict:
         read = _first_word if self.version == "0.1" else _result
         return await self.asked(case, model, self.prompt, read)
 
@@ -95,7 +96,8 @@ def _result(text: str) -> Said:
     if found[2]:
         steps.append(Step("Score", f"{found[2]} of 5, as the model wrote it"))
     kept = tuple(step for step in steps if step.text)
-    return Said(found[1].lower() == "unsafe", named, start + found.start(1), ("unsafe",), ("safe",), (start, end), steps=kept)
+    word, block = start + found.start(1), (start, end)
+    return Said(found[1].lower() == "unsafe", named, word, ("unsafe",), ("safe",), block=block, steps=kept)
 
 
 def _heads(text: str, heads: Sequence[str]) -> list[tuple[int, str]]:

@@ -5,7 +5,7 @@ It stands for that family's solver: the run names the solver that was chosen, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from guardeval.contracts import Asker, Case, Solver
@@ -26,7 +26,7 @@ class Native:
     def for_model(self, name: str) -> tuple[str, Solver]:
         """Name and solver of the family that fits a model's name best.
 
-        Raises :class:`ConfigError` where none fits, or several do equally well.
+        Raises :class:`ConfigError` where none fits, or those of several solvers do.
         """
         if name not in self._chosen:
             self._chosen[name] = _choose(name)
@@ -39,20 +39,32 @@ class Native:
 
 def _choose(model: str) -> tuple[str, Solver]:
     registry = Registry()
-    found = [(family.suits(model), solver, family) for solver, family in _families(registry)]
-    best = max((length for length, _, _ in found), default=0)
-    fitting = [(solver, family) for length, solver, family in found if length == best] if best else []
+    families = list(_families(registry))
+    fitting = _fitting(model, families)
     if not fitting:
-        known = ", ".join(dict.fromkeys(solver for _, solver, _ in found))
+        known = ", ".join(dict.fromkeys(solver for solver, _ in families))
         raise ConfigError(
             f"solver native: no guard family is known by the name of {model!r}; name its solver: {known} "
             "(`guardeval show SOLVER` explains one)"
         )
-    if len({solver for solver, _ in fitting}) > 1 or len(fitting) > 1:
+    if len(fitting) > 1:
         said = "; ".join(f"{solver} ({family.name})" for solver, family in fitting)
         raise ConfigError(f"solver native: the name of {model!r} fits several families: {said}; name one by --solver")
     solver, family = fitting[0]
     return solver, registry.build("solvers", solver, family.options)
+
+
+def _fitting(model: str, families: Sequence[tuple[str, Family]]) -> list[tuple[str, Family]]:
+    """The families of the last part of a name or path that any of them knows: of one solver the one that fits best, of
+    several all, for a longer match tells a version and not whose model it is.
+    """
+    for part in reversed(model.split("/")):
+        found = [(family.suits(part), solver, family) for solver, family in families]
+        solvers = {solver for length, solver, _ in found if length}
+        best = max(length for length, _, _ in found) if len(solvers) == 1 else 1
+        if solvers:
+            return [(solver, family) for length, solver, family in found if length >= best]
+    return []
 
 
 def _families(registry: Registry) -> Iterator[tuple[str, Family]]:

@@ -7,14 +7,14 @@ NVIDIA's model cards and NVIDIA-NeMo/Guardrails; the quotation marks of the firs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
-from guardeval.native.asking import as_chat, shared, spoken_turns, user_and_assistant
-from guardeval.native.family import Family
-from guardeval.native.family_solver import FamilySolver
+from guardeval.native.asking import as_chat, forces_turn, shared, spoken_turns, user_and_assistant
+from guardeval.native.family import LLAMA_3_CONTROLS, Family
+from guardeval.native.family_solver import AUTO, VersionedSolver
 from guardeval.native.json_answer import json_answer, value_at
 from guardeval.native.lines import categories_of, field_said
 from guardeval.native.reading import Said, listed, unread
@@ -24,7 +24,7 @@ __all__ = ["Nemotron"]
 
 _JUDGED = frozenset({Target.PROMPT, Target.RESPONSE})
 _CARDS = "NVIDIA model cards; NVIDIA-NeMo/Guardrails, examples/configs/content_safety*/prompts.yml"
-_CONTROLS = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>")
+_CONTROLS = (*LLAMA_3_CONTROLS, "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<think>", "</think>")
 _SAFETY = {"unsafe": True, "safe": False}
 _HARM = {"harmful": True, "unharmful": False}
 _KEY = {Target.PROMPT: "User Safety", Target.RESPONSE: "Response Safety"}
@@ -34,15 +34,16 @@ _FORCED = '{"User Safety": "'
 
 
 @dataclass(frozen=True)
-class Nemotron(FamilySolver):
+class Nemotron(VersionedSolver):
     """``think`` (reasoning, content_safety): reason first. Earlier turns stand before the last one under the same headings,
-    which the cards do not show.
+    which the cards do not show. ``version=auto``: that of the model's name, else ``guard``.
     """
 
-    version: Literal["guard", "reasoning", "content_safety"] = "guard"
+    version: Literal["auto", "guard", "reasoning", "content_safety"] = AUTO
     think: bool = True
     max_tokens: int = 2048
 
+    default_version: ClassVar[str] = "guard"
     families: ClassVar[tuple[Family, ...]] = (
         Family(
             "Nemotron Safety Guard", ("nemotron-safety-guard", "nemoguard.*content-safety"), _JUDGED, "nemotron_guard",
@@ -60,15 +61,17 @@ class Nemotron(FamilySolver):
         ),
     )  # fmt: skip
 
-    async def solve(self, case: Case, model: Asker) -> Verdict:
+    async def judged(self, case: Case, model: Asker) -> Verdict:
 
         def read(text: str) -> Said:
             if self.version == "guard":
                 return _json(text, _KEY[case.target])
             if self.version == "reasoning":
-                return field_said(_unquoted(text), _HARM_LINE[case.target], tuple(_HARM_LINE.values()), _HARM)
-            named = categories_of(text, "safety categories", _LINES)
-            return field_said(text, _KEY[case.target].lower(), _LINES, _SAFETY, named)
+                said = field_said(_unquoted(text), _HARM_LINE[case.target], tuple(_HARM_LINE.values()), _HARM)
+            else:
+                named = categories_of(text, "safety categories", _LINES)
+                said = field_said(text, _KEY[case.target].lower(), _LINES, _SAFETY, named)
+            return replace(said, reasons=self.think)
 
         return await self.asked(case, model, self.prompt, read)
 
@@ -83,7 +86,7 @@ class Nemotron(FamilySolver):
             return Prompt(shared(before, after), user_and_assistant(case.sample, case.target, absent="None"))
         listed = self.listed_categories("{code}: {title}. ")  # a blank at the end of the line, as the card has it
         before, after = fill(native_text("nemotron_guard"), "conversation", categories=listed)
-        forced = _FORCED if model.traits.forced else ""
+        forced = _FORCED if forces_turn(model) else ""
         return Prompt(shared(before, after, forced=forced), _conversation(case))
 
 
@@ -108,7 +111,7 @@ def _json(text: str, key: str) -> Said:
     if isinstance(named, list):  # against the format, but clear
         named = ", ".join(part for part in named if isinstance(part, str))
     categories = listed(named) if isinstance(named, str) else ()
-    return Said(_SAFETY[word.strip().lower()], categories, value_at(text, key), ("unsafe",), ("safe",), (0, len(text)))
+    return Said(_SAFETY[word.strip().lower()], categories, value_at(text, key), ("unsafe",), ("safe",), block=(0, len(text)))
 
 
 def _unquoted(text: str) -> str:

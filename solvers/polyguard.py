@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from guardeval.contracts import Asker, Case, Prompt, Turn
 from guardeval.data import Target, Verdict
-from guardeval.native.asking import shared, user_and_assistant
+from guardeval.native.asking import forces_turn, shared, user_and_assistant
 from guardeval.native.family import Family
 from guardeval.native.family_solver import FamilySolver
 from guardeval.native.lines import categories_of, field_said
@@ -42,7 +42,7 @@ class PolyGuard(FamilySolver):
         Family(
             "PolyGuard", ("poly-?guard",), frozenset(Target), "llama_guard_3", ("chat",), "the word after the target's label",
             "kpriyanshu256/polyguard, inference.py",
-            controls=("<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "<s>", "</s>"),
+            controls=("<|im_start|>", "<|im_end|>", "<|endoftext|>", "[INST]", "[/INST]", "<s>", "</s>"),
         ),
     )  # fmt: skip
 
@@ -50,11 +50,11 @@ class PolyGuard(FamilySolver):
 
         def read(text: str) -> Said:
             categories = categories_of(text, _VIOLATIONS.get(case.target, ""), _LABELS)
-            return field_said(text, _LABEL[case.target], _LABELS, _WORDS, categories)
+            return field_said(text, _LABEL[case.target], _LABELS, _WORDS, categories, ("n/a",))
 
         return await self.asked(case, model, self.prompt, read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
-        forced = _FORCED if model.traits.forced else ""
+        forced = _FORCED if forces_turn(model) else ""
         turns = (Turn("system", native_text("polyguard").replace("[[categories]]", self.listed_categories())),)
         return Prompt(shared(turns=turns, forced=forced), user_and_assistant(case.sample, case.target, absent=""))

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from guardeval.contracts import Asker, Case, Prompt
 from guardeval.data import Target, Verdict
-from guardeval.native.asking import as_chat
+from guardeval.native.asking import as_chat, forces_turn
 from guardeval.native.family import Family
 from guardeval.native.family_solver import FamilySolver
 from guardeval.native.lines import categories_of, field_said
@@ -59,6 +59,5 @@ class Qwen3Guard(FamilySolver):
 
     def prompt(self, case: Case, model: Asker) -> Prompt:
         options = _THINKING if model.traits.template else {}
-        # a server takes what is forced as one more turn of the assistant, which this template would have judged
-        forced = "Safety:" if model.traits.forced and not model.traits.remote else ""
+        forced = "Safety:" if forces_turn(model) else ""
         return as_chat(case.sample, case.target, forced=forced, options=options)

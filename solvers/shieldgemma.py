@@ -69,7 +69,7 @@ class ShieldGemma(FamilySolver):
 
     families: ClassVar[tuple[Family, ...]] = (
         Family(
-            "ShieldGemma", ("shield-?gemma(?!-?2)(?!-2-4b)", "shield-?gemma-2b"), frozenset({Target.PROMPT, Target.RESPONSE}),
+            "ShieldGemma", (r"shield-?gemma(?!-?2(?!\d*b))",), frozenset({Target.PROMPT, Target.RESPONSE}),
             "shieldgemma", ("chat", "raw"), "the first word", "google/shieldgemma-2b, model card and chat template",
             template=True, history=False, controls=("<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>"),
         ),

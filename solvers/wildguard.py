@@ -45,7 +45,7 @@ class WildGuard(FamilySolver):
     )  # fmt: skip
 
     async def solve(self, case: Case, model: Asker) -> Verdict:
-        read = partial(field_said, label=_LABEL[case.target], labels=tuple(_LABEL.values()), words=_WORDS)
+        read = partial(field_said, label=_LABEL[case.target], labels=tuple(_LABEL.values()), words=_WORDS, other=("n/a",))
         return await self.asked(case, model, self.prompt, read)
 
     def prompt(self, case: Case, model: Asker) -> Prompt:

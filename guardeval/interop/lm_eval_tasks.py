@@ -21,6 +21,7 @@ from guardeval.interop.lm_eval_form import Form, fitted, generation_kwargs
 from guardeval.interop.lm_eval_names import own_names
 from guardeval.interop.lm_eval_side import ACCOUNTINGS, ANSWER, BEGUN, METRICS, PROMPT, SYSTEM, Exported, policies_digest
 from guardeval.interop.one_request import all_requests
+from guardeval.native.family_solver import VersionedSolver
 from guardeval.panel import is_combining
 from guardeval.policies import VERBOSITIES, PolicySet, load_policies
 from guardeval.registry import Registry, configuration
@@ -157,9 +158,9 @@ def _solver(name: str, options: Mapping[str, Any], model: str | None, registry: 
     built: Solver = registry.build("solvers", name, options)
     if not isinstance(built, ChoosingSolver):
         return name, built
-    if model is None:
+    if model is None and not isinstance(built, VersionedSolver):
         raise ConfigError(f"solver {name} chooses by the model's name: say which is meant with --model BACKEND/NAME")
-    return built.for_model(model)
+    return built.for_model(model or "")
 
 
 def _checked(name: str, solver: Solver, task: Task, policies: PolicySet, exported: Exported) -> Request:

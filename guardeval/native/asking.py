@@ -16,7 +16,10 @@ from guardeval.native.reading import Read, verdict_of
 __all__ = [
     "BROKEN_UP",
     "as_chat",
+    "as_shown",
     "ask",
+    "forces_turn",
+    "noted",
     "sampling_of",
     "shared",
     "spoken_turns",
@@ -105,15 +108,31 @@ def as_chat(
     return Prompt(shared(role=last.role, turns=turns, forced=forced, options=options), last.content, tuple(earlier))
 
 
+def forces_turn(model: Asker) -> bool:
+    """Whether the beginning of an assistant's turn can be forced. A server's chat would take it as one more turn, which a
+    guard's template judges, or which the server answers all over again.
+    """
+    return model.traits.forced and not model.traits.remote
+
+
 async def ask(
     case: Case, model: Asker, family: Family, render: Callable[[Case], Prompt], sampling: Sampling, read: Read
 ) -> Verdict:
     """Ask once and read the answer. ``render`` makes the prompt of a case: its sample's control tokens are broken up before,
     unless the backend takes a prompt's text literally, so that those of the format alone are left.
     """
-    shown = case if model.traits.literal else _disarmed(case, family.controls)
+    shown = as_shown(case, model, family)
     request = Request(render(shown), case, sampling)
-    verdict = verdict_of(await model.generate(request), request, family, read)
+    return noted(verdict_of(await model.generate(request), request, family, read), case, shown, family)
+
+
+def as_shown(case: Case, model: Asker, family: Family) -> Case:
+    """The case as the model may see it: without the family's control tokens where the backend would take them for its own."""
+    return case if model.traits.literal else _disarmed(case, family.controls)
+
+
+def noted(verdict: Verdict, case: Case, shown: Case, family: Family) -> Verdict:
+    """The verdict, with what was not shown as the case has it among its notes."""
     notes = verdict.notes
     if shown is not case:
         notes = (*notes, BROKEN_UP)

@@ -12,7 +12,12 @@ from guardeval.data import Target
 from guardeval.errors import ConfigError
 from guardeval.taxonomy import Taxonomy, load_taxonomy
 
-__all__ = ["Family", "Form"]
+__all__ = ["LLAMA_3_CONTROLS", "Family", "Form"]
+
+LLAMA_3_CONTROLS = (
+    "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>",
+    "<|python_tag|>", "<|image|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_",
+)  # fmt: skip
 
 Form = str  # "raw": our text, as it is; "chat": turns, dressed by the model's own chat template
 
@@ -36,7 +41,7 @@ class Family:
     roles: tuple[str, ...] = ("user", "assistant")  # of turns that the format has a place for
     history: bool = True  # whether the format has a place for earlier turns
     template: bool = False  # as a chat it needs options of its chat template
-    controls: tuple[str, ...] = ()  # texts that steer the model where they are spelt in a raw prompt
+    controls: tuple[str, ...] = ()  # texts, or beginnings of some, that steer the model where a prompt spells them
 
     def suits(self, model: str) -> int:
         """How well a model's name fits: length of the longest expression that is found in it, 0 for none."""

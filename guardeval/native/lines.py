@@ -11,6 +11,7 @@ from guardeval.native.reading import Said, listed, unread
 __all__ = ["Line", "WordLine", "categories_of", "field_said", "labelled_lines", "word_and_line"]
 
 _MARKUP = " \t*_`\"'"
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,14 @@ def labelled_lines(text: str, labels: Sequence[str]) -> Iterator[Line]:
 
 
 def field_said(
-    text: str, label: str, labels: Sequence[str], words: Mapping[str, bool], categories: tuple[str, ...] = ()
+    text: str,
+    label: str,
+    labels: Sequence[str],
+    words: Mapping[str, bool],
+    categories: tuple[str, ...] = (),
+    other: tuple[str, ...] = (),
 ) -> Said:
-    """What the line of ``label`` says, in ``words`` (lower case → positive?).
+    """What the line of ``label`` says, in ``words`` (lower case → positive?); ``other`` words could stand there, too.
 
     No verdict where there is no such line, where its value is no such word, or where two of them disagree. The block, which
     is compared with the sample, is all labelled lines from the first to the last.
@@ -58,7 +64,7 @@ def field_said(
     at = own[0].at + len(own[0].value) - len(own[0].value.lstrip(_MARKUP))
     positive = tuple(w for w, yes in words.items() if yes)
     negative = tuple(w for w, yes in words.items() if not yes)
-    return Said(words[said], categories, at, positive, negative, (lines[0].start, lines[-1].end))
+    return Said(words[said], categories, at, positive, negative, other, (lines[0].start, lines[-1].end))
 
 
 def _word(value: str) -> str:
@@ -82,10 +88,10 @@ class WordLine:
 
 def word_and_line(text: str, words: Sequence[str], end: str = "") -> WordLine | None:
     """The whole answer as one of ``words`` (lower case), ``end`` put up with after it, and a line; None where it is more, or
-    where the line is a verdict word itself.
+    where the line holds a verdict word itself.
     """
     first, _, rest = text.strip().partition("\n")
     word, line = first.strip().removesuffix(end).rstrip().lower(), rest.strip()
-    if word not in words or len(line.splitlines()) > 1 or line.removesuffix(".").lower() in words:
+    if word not in words or len(line.splitlines()) > 1 or any(w.lower() in words for w in _WORD.findall(line)):
         return None
     return WordLine(word, len(text) - len(text.lstrip()), line)

@@ -25,10 +25,14 @@ NAMES = {
     "ollama/llama-guard3:8b": ("llama_guard", {"version": "3"}),
     "hf/meta-llama/Llama-Guard-3-1B": ("llama_guard", {"version": "3-1b"}),
     "ollama/llama-guard3:1b": ("llama_guard", {"version": "3-1b"}),
+    "hf/meta-llama/Llama-Guard-3-11B-Vision": ("llama_guard", {"version": "3-vision"}),
     "hf/meta-llama/Llama-Guard-4-12B": ("llama_guard", {"version": "4"}),
+    "llama_cpp//data/wildguard/llama-guard-3-8b.Q4_K_M.gguf": ("llama_guard", {"version": "3"}),
+    "hf//models/Llama-Guard-3-1B/snapshots/0a1b2c": ("llama_guard", {"version": "3-1b"}),
     "hf/allenai/wildguard": ("wildguard", {}),
     "hf/google/shieldgemma-2b": ("shieldgemma", {}),
     "ollama/shieldgemma:9b": ("shieldgemma", {}),
+    "hf/google/shieldgemma-27b": ("shieldgemma", {}),
     "hf/Qwen/Qwen3Guard-Gen-0.6B": ("qwen3guard", {"mode": "strict"}),
     "hf/ibm-granite/granite-guardian-3.0-2b": ("granite_guardian", {"version": "3.0"}),
     "hf/ibm-granite/granite-guardian-3.1-8b": ("granite_guardian", {"version": "3.1"}),
@@ -56,11 +60,76 @@ def test_a_models_name_chooses_family_and_version(model: str, wanted: tuple[str,
 
 
 @pytest.mark.parametrize(
-    "model", ["embedded", "hf/gpt2", "hf/google/shieldgemma-2-4b-it", "hf/Qwen/Qwen3Guard-Stream-4B", "openai/gpt-4o"]
+    "model",
+    [
+        "embedded",
+        "hf/gpt2",
+        "hf/google/shieldgemma-2-4b-it",
+        "hf/Qwen/Qwen3Guard-Stream-4B",
+        "openai/gpt-4o",
+        "hf/me/Llama-Guard-12B",
+    ],
 )
 def test_a_name_of_no_family_is_refused_with_the_families_there_are(model: str) -> None:
     with pytest.raises(ConfigError, match=r"no guard family is known.*llama_guard"):
         Registry().build("solvers", "native").for_model(model)
+
+
+@pytest.mark.parametrize("model", ["hf/me/wildguard-distilled-from-llama-guard-3", "hf/me/qwen3guard-gen-on-wildguard-data"])
+def test_a_name_of_several_families_is_refused_with_them(model: str) -> None:
+    with pytest.raises(ConfigError, match=r"fits several families: .*(wildguard|WildGuard).*name one by --solver"):
+        Registry().build("solvers", "native").for_model(model)
+
+
+@pytest.mark.parametrize(
+    ("solver", "model", "version"),
+    [
+        ("llama_guard", "openai_compatible/meta-llama/llama-guard-4-12b", "4"),
+        ("llama_guard", "openai_compatible/LlamaGuard-7b", "1"),
+        ("llama_guard", "openai_compatible/mine", "3"),
+        ("md_judge", "openai_compatible/OpenSafetyLab/MD-Judge-v0.1", "0.1"),
+        ("granite_guardian", "openai_compatible/granite-guardian-3.1-8b", "3.1"),
+        ("nemotron", "hf/nvidia/Nemotron-Content-Safety-Reasoning-4B", "reasoning"),
+    ],
+)
+def test_a_familys_solver_takes_the_version_of_the_models_name(solver: str, model: str, version: str) -> None:
+    name, chosen = Registry().build("solvers", solver).for_model(model)
+    assert (name, configuration(chosen)["version"]) == (solver, version)
+
+
+def test_a_version_that_is_given_stays_whatever_the_model_is_called() -> None:
+    solver = Registry().build("solvers", "llama_guard", {"version": "3"})
+    assert solver.for_model("hf/meta-llama/Llama-Guard-4-12B") == ("llama_guard", solver)
+
+
+def test_a_run_of_a_familys_solver_names_the_version_that_it_took(tmp_path: Path) -> None:
+    with FaultServer("safe", models=("llama-guard-4-12b",)) as server:
+        given = settings(tmp_path, server.url, solver="llama_guard", limit=2)
+        run = guardeval.run(**given | {"model": {**given["model"], "name": "openai_compatible/llama-guard-4-12b"}})
+        assert {body["prompt"][:20] for body in server.bodies} == {"<|header_start|>user"}
+    assert yaml.safe_load((run.path / "run.yaml").read_text())["solver_args"]["version"] == "4"
+    assert any("version=4, which llama_guard chose by its name" in n for n in run.results["notices"])
+
+
+async def test_within_another_solver_a_familys_solver_looks_at_each_models_name() -> None:
+    solver = Registry().build("solvers", "self_consistency", {"inner": "llama_guard", "n": 2})
+    model = ScriptedModel(["safe", "safe"], name="hf/llama-guard-4-12b", traits=Traits(raw=True))
+    await solver.solve(a_case(), model)
+    assert all(r.prompt.frame.before.startswith("<|header_start|>") for r in model.asked)
+
+
+@pytest.mark.parametrize(
+    ("solver", "options", "said"),
+    [
+        ("llama_guard", {"max_tokens": 0}, "max_tokens=0: a guard needs at least 1"),
+        ("shieldgemma", {"max_tokens": -3}, "max_tokens=-3"),
+        ("granite_guardian", {"version": "3.3", "criteria": []}, "at least one is wanted"),
+        ("granite_guardian", {"version": "3.3", "criteria": ["harm", "harm"]}, "each once"),
+    ],
+)
+def test_impossible_options_are_refused_before_anything_is_asked(solver: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Registry().build("solvers", solver, options)
 
 
 class Repeating:
@@ -123,6 +192,37 @@ async def test_control_tokens_in_a_sample_are_broken_up_for_a_server_that_would_
         verdict = await solver.solve(a_case(prompt=sample), model)
         assert ("<|eot_id|>" in model.asked[0].prompt.text) is not remote
         assert any("broken up" in n for n in verdict.notes) is remote
+
+
+@pytest.mark.parametrize(
+    ("solver", "token"),
+    [
+        ("guardreasoner", "<|eot_id|>"),
+        ("llama_guard", "<|python_tag|>"),
+        ("llama_guard", "<|reserved_special_token_7|>"),
+        ("polyguard", "<|endoftext|>"),
+        ("gpt_oss_safeguard", "<|endoftext|>"),
+    ],
+)
+async def test_no_token_of_the_models_own_reaches_a_server_out_of_a_sample(solver: str, token: str) -> None:
+    model = ScriptedModel([""], traits=Traits(raw=True))
+    verdict = await Registry().build("solvers", solver).solve(a_case(prompt=f"Hi{token}there"), model)
+    assert token not in model.prompts[0]
+    assert "control tokens spelt in the sample were broken up" in verdict.notes
+
+
+async def test_guardreasoner_tells_of_turns_that_it_has_no_place_for() -> None:
+    case = a_case(history=(("system", "You are a baker."), ("user", "Hello."), ("assistant", "Hi.")))
+    verdict = await Registry().build("solvers", "guardreasoner").solve(case, ScriptedModel([""], traits=Traits(raw=True)))
+    assert any("were left out" in n for n in verdict.notes)
+
+
+@pytest.mark.parametrize("solver", ["polyguard", "nemotron", "qwen3guard"])
+async def test_no_turn_is_begun_on_a_server_that_chats(solver: str) -> None:
+    for remote in (True, False):
+        model = ScriptedModel([""], traits=Traits(raw=False, chat=True, forced=True, template=True, remote=remote))
+        await Registry().build("solvers", solver).solve(a_case(), model)
+        assert bool(model.asked[0].prompt.frame.forced) is not remote
 
 
 async def test_system_turns_have_no_place_in_a_transcript_and_are_told() -> None:
