@@ -57,7 +57,7 @@ class Echo:
         return self._completion
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     prompt=texts, response=texts, of_response=st.booleans(), cut=st.tuples(st.floats(0, 1), st.floats(0, 1)) | st.none(),
     recase=st.sampled_from([str, str, str.upper, str.lower]), wrap=st.sampled_from([("", ""), ('"', '"'), ("\n", " \n"), ("**", "**")]),
