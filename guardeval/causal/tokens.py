@@ -8,8 +8,9 @@ a sample that spells some (``<|eot_id|>``, ``</think>``): then each such spellin
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain, pairwise, zip_longest
@@ -28,7 +29,9 @@ __all__ = ["Codec", "Encoded"]
 
 _STAND_IN = "Qz7textgoeshere7zQ"  # one word that no template contains or changes
 _EARLIER = "Qz7turn{}goeshere7zQ"  # the same for the sample's earlier turns
+_HOLE = re.compile(r"Qz7(?:text|turn\d+)goeshere7zQ")
 _FRAMES = 256  # tokenized frames kept
+_Messages = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Codec:
         self._begin, self._end = dressed[:at], dressed[at + len(anchor) :] if encoder else []
         self._anchor, self._pieces = anchor, dict[int, str]()
         self._controls, self._spelled = _control_tokens(tokenizer)
+        self._messages: Callable[[Sequence[Turn]], _Messages] | None = None  # the form that the template shows, once known
         self._surround = lru_cache(_FRAMES)(self._tokenized)
 
     def encode(self, prompts: Sequence[Prompt]) -> list[Encoded]:
@@ -134,8 +138,9 @@ class Codec:
         if not self._tokenizer.chat_template:
             return [], None
         try:
-            asked = self._rendered([Turn("user", "a")], generate=True)
-            whole = self._rendered([Turn("user", "a"), Turn("assistant", _STAND_IN)], generate=False)
+            question = Turn("user", _EARLIER.format(0))
+            asked = self._rendered([question], generate=True)
+            whole = self._rendered([question, Turn("assistant", _STAND_IN)], generate=False)
         except ModelUnusable:  # a guard's template that asks for an option (ShieldGemma's) dresses no chat
             return [], None
         before, _, after = whole.rpartition(_STAND_IN)
@@ -200,14 +205,42 @@ class Codec:
         options: Mapping[str, Any] | None = None,
         refusal: type[ModelError] = ModelUnusable,
     ) -> str:
-        from jinja2 import TemplateError
+        """The chat as the template writes it: contents as texts, or as the blocks that templates of vision models go through.
 
-        messages = [{"role": role, "content": content} for role, content in turns]
+        The first turns that are shown in one of these forms decide it for all others, so that no prompt is dressed in a way of
+        its own. Where neither shows them, what the texts led to stands.
+        """
+        if self._messages is not None:
+            return self._written(self._messages(turns), turns, generate, options, refusal)
+        outcomes: list[str | ModelError] = []
+        for form in (_as_texts, _as_blocks):
+            messages = form(turns)
+            try:
+                shown = self._written(messages, turns, generate, options, refusal)
+            except ModelError as e:
+                outcomes.append(e)
+                continue
+            if _shows(shown, messages):
+                self._messages = form
+                return shown
+            outcomes.append(shown)
+        if isinstance(outcomes[0], ModelError):
+            raise outcomes[0]
+        return outcomes[0]
+
+    def _written(
+        self,
+        messages: _Messages,
+        turns: Sequence[Turn],
+        generate: bool,
+        options: Mapping[str, Any] | None,
+        refusal: type[ModelError],
+    ) -> str:
         given: dict[str, Any] = {} if self._thinking is None else {"enable_thinking": self._thinking}
         given |= options or {}
         try:
             found = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate, **given)
-        except TemplateError as e:
+        except Exception as e:  # jinja2's own errors, and whatever a stranger's template makes Python raise
             raise refusal(
                 f"the chat template of {self._tokenizer.name_or_path} refuses turns of {_listed(turns)}: {e}; use a solver that"
                 " asks in one user turn or sends a raw prompt"
@@ -233,6 +266,22 @@ class Codec:
             apart = chain.from_iterable(piece if place % 2 else [piece] for place, piece in enumerate(pieces))
             ids = list(chain.from_iterable(self._ids(list(apart))))
         return ids
+
+
+def _as_texts(turns: Sequence[Turn]) -> _Messages:
+    return [{"role": role, "content": content} for role, content in turns]
+
+
+def _as_blocks(turns: Sequence[Turn]) -> _Messages:
+    return [{"role": role, "content": [{"type": "text", "text": content}]} for role, content in turns]
+
+
+def _shows(shown: str, messages: _Messages) -> bool:
+    """Whether all stand-ins of the messages stand in the rendered text, and not as a printed block."""
+    contents = [m["content"] for m in messages]
+    printed = [form(block) for c in contents if not isinstance(c, str) for block in c for form in (str, json.dumps)]
+    holes = _HOLE.findall("".join(c if isinstance(c, str) else c[0]["text"] for c in contents))
+    return all(hole in shown for hole in holes) and not any(text in shown for text in printed)
 
 
 def _refusal(frame: Frame, roles: tuple[str, ...]) -> type[ModelError]:

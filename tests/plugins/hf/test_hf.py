@@ -126,6 +126,17 @@ def test_an_answer_ends_with_its_turn(speaker: Speaker) -> None:
     assert (said.text, said.finish, said.tokens_out) == ("Well then", Finish.STOP, 3)
 
 
+def test_a_template_that_takes_blocks_alone_is_answered_through(speaker: Speaker) -> None:
+    shown = "{% for part in m.content %}{{ part.text }}{% endfor %}"
+    template = (
+        "{% if messages[0].content is string %}{{ raise_exception('blocks are wanted') }}{% endif %}{% for m in messages %}"
+    )
+    template += f"<|im_start|>{{{{ m.role }}}}\n{shown}<|im_end|>\n{{% endfor %}}"
+    guard = HF(str(speaker("Well", "<|im_end|>", "more", template=template)), device="cpu")
+    (said,) = ask(guard, Prompt.chat([Turn("user", "abc")]))
+    assert (said.text, said.finish) == ("Well", Finish.STOP)  # the end of a turn is the template's, too
+
+
 def test_the_chat_templates_end_of_turn_ends_an_answer_though_the_model_does_not_declare_it(speaker: Speaker) -> None:
     guard = HF(str(speaker("Well", "<|im_end|>", "more")), device="cpu")
     (said,) = ask(guard, Prompt.chat([Turn("user", "abc")]))

@@ -229,3 +229,42 @@ def test_a_template_that_turns_turns_round_is_told(make_tokenizer: Callable[...,
     tokenizer = make_tokenizer(template="{% for m in messages | reverse %}{{ m.content }}{% endfor %}")
     with pytest.raises(ModelUnusable, match="does not show turns of user, assistant exactly once and in order"):
         Codec(tokenizer).encode([Prompt(Frame("", role="assistant"), "b", (Turn("user", "a"),))])
+
+
+BLOCKS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for part in m.content %}"
+    "{% if part.type == 'text' %}{{ part.text | trim }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+NO_TEXTS = "{% if messages[0].content is string %}{{ raise_exception('blocks are wanted') }}{% endif %}"
+BROKEN_BY_TEXTS = "{% if messages[0].content[0]['type'] + '' %}{% endif %}"  # Python's own error, not jinja2's
+
+
+@pytest.mark.parametrize("before", ["", NO_TEXTS, BROKEN_BY_TEXTS, "{{ messages[0].content[0].get('text', '')[:0] }}"])
+def test_a_template_that_goes_through_blocks_gets_them(make_tokenizer: Callable[..., Any], before: str) -> None:
+    tokenizer = make_tokenizer(template=before + BLOCKS)
+    codec = Codec(tokenizer)
+    for texts in ((" hello\n", "hello you"), ("<|im_end|>", "Judge </think>")):
+        prompt = Prompt(Frame("Text: ", role="assistant"), texts[1], (Turn("user", texts[0]),))
+        shown = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\nText: {}<|im_end|>\n<|im_start|>assistant\n"
+        assert codec.decode(ids(codec, prompt)) == shown.format(texts[0].strip(), texts[1])
+    blocks = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
+    theirs = tokenizer.apply_chat_template(blocks, add_generation_prompt=True, tokenize=True, return_dict=True)
+    assert ids(codec, Prompt(Frame(""), "hello")) == list(theirs["input_ids"])
+    assert codec.turn_end == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
+def test_what_a_template_takes_is_found_out_once(make_tokenizer: Callable[..., Any]) -> None:
+    either = "{% for m in messages %}{{ m.content if m.content is string else m.content[0].text + '!' }}{% endfor %}"
+    picky = "{% if messages | length > 1 and messages[0].content is string %}{{ raise_exception('no') }}{% endif %}"
+    codec = Codec(make_tokenizer(template=picky + either))
+    assert codec.decode(ids(codec, Prompt(Frame(""), "hello"))) == "hello"
+    with pytest.raises(ModelUnusable, match="refuses turns of user, assistant: no"):  # as blocks it would be shown
+        codec.encode([Prompt(Frame("", role="assistant"), "b", (Turn("user", "a"),))])
+
+
+def test_a_block_that_a_template_prints_is_not_shown(make_tokenizer: Callable[..., Any]) -> None:
+    for printing in ("{{ messages[0].content }}", "{{ messages[0].content | tojson }}"):
+        codec = Codec(make_tokenizer(template=NO_TEXTS + printing))
+        with pytest.raises(ModelUnusable, match="refuses turns of user: blocks are wanted"):
+            codec.encode([Prompt(Frame(""), "hello")])
