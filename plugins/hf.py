@@ -107,6 +107,10 @@ class HF:
         """The text that the model reads for a prompt, as its tokens spell it."""
         return await asyncio.to_thread(lambda: self._engine.render(prompt))
 
+    async def beginning(self) -> str:
+        """What the tokenizer by itself puts before a text; empty for nothing."""
+        return await asyncio.to_thread(lambda: self._engine.beginning)
+
     def generate_batch(self, requests: Sequence[Request]) -> Sequence[Completion]:
         """Answers in the order asked.
 

@@ -25,10 +25,11 @@ import orjson
 from guardeval.api_errors import error_of, read_refusal
 from guardeval.chat_api import parse_json, read_answer, sendable, sendable_messages
 from guardeval.contracts import Completion, Prompt, Request, Traits
-from guardeval.errors import ConfigError, ModelUnusable, PluginError, Transient
+from guardeval.errors import ConfigError, ModelError, ModelUnusable, PluginError, Transient
 from guardeval.http_connections import ConnectFailed, HttpConnections
 from guardeval.http_reply import BrokenReply
 from guardeval.per_loop import PerLoop
+from guardeval.served_tokenizer import ServedTokenizer
 
 __all__ = ["LlamaCpp"]
 
@@ -105,15 +106,37 @@ class LlamaCpp:
         return read_answer(parse_json(reply.body, where), where, (self._server.key,), request.prompt.frame.forced)
 
     async def render(self, prompt: Prompt) -> str:
-        """The text that the model reads for a prompt, by the server's own chat template."""
-        if prompt.frame.raw:
-            return prompt.last + prompt.frame.forced
+        """The text that the model reads for a prompt, by the server's own chat template and tokenizer."""
         await self.start()
-        reply = await self._opened.get().post("/apply-template", orjson.dumps(_chat(prompt)))
+        if prompt.frame.raw:
+            text = sendable(prompt.last + prompt.frame.forced)
+        else:
+            text = str((await self._told("/apply-template", _chat(prompt)))["prompt"])
+        read = await self._tokenizer.reads(text)
+        if read is None:
+            raise ModelError("llama.cpp's server shows nothing of a prompt's tokens")
+        return read
+
+    async def beginning(self) -> str | None:
+        """What the file's tokenizer puts before a text."""
+        await self.start()
+        return await self._tokenizer.beginning()
+
+    @property
+    def _tokenizer(self) -> ServedTokenizer:
+        return ServedTokenizer(self._told, "guard")
+
+    async def _told(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON that the server answers to a question other than for a completion."""
+        where = self._server.address + path
+        try:
+            reply = await self._opened.get().post(path, orjson.dumps(body))
+        except (TimeoutError, ConnectFailed, BrokenReply) as e:
+            raise self._broken(where, e) from e
         if reply.status != 200:
             refusal = read_refusal(reply.status, reply.body, reply.headers)
-            raise error_of(refusal, self._server.address + "/apply-template", "its key", True, (self._server.key,))
-        return str(parse_json(reply.body, "/apply-template")["prompt"])
+            raise error_of(refusal, where, "its key", True, (self._server.key,))
+        return parse_json(reply.body, path)
 
     def _broken(self, where: str, e: Exception) -> Transient | ModelUnusable:
         if self._server.process.poll() is None:

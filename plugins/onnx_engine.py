@@ -55,6 +55,11 @@ class OnnxEngine:
         """The text that the model reads."""
         return self._codec.render(prompt)
 
+    @property
+    def beginning(self) -> str:
+        """What the tokenizer by itself puts before a text; empty for nothing."""
+        return self._codec.beginning
+
     def _alike(self, asked: Sequence[Asked]) -> Iterable[list[int]]:
         """Places of prompts of one frame, where beginnings are shared; else all together."""
         frames: dict[int, list[int]] = {}

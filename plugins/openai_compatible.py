@@ -22,6 +22,7 @@ from guardeval.http_connections import ConnectFailed, HttpConnections
 from guardeval.http_reply import BrokenReply
 from guardeval.per_loop import PerLoop
 from guardeval.prices import checked_price
+from guardeval.served_tokenizer import ServedTokenizer
 
 __all__ = ["OpenAICompatible"]
 
@@ -122,27 +123,32 @@ class OpenAICompatible:
     async def render(self, prompt: Prompt) -> str:
         """The text that the model reads for a prompt. Raises :class:`ModelError` where the server does not show it."""
         if self._is_raw(prompt.frame):
-            return prompt.last + prompt.frame.forced
+            text = await self._tokenizer.reads(sendable(_raw_text(prompt)))
+            if text is None:
+                raise ModelError(f"{self.base_url} shows nothing of a raw prompt: it has no /tokenize and /detokenize")
+            return text
         kwargs = {"chat_template_kwargs": dict(prompt.frame.options)} if prompt.frame.options else {}
         body = {"model": self.model, "messages": sendable_messages(prompt), **kwargs}
-        for ask in (self._applied, self._tokenized):
-            text = await ask(body)
-            if text is not None:
-                return text
-        raise ModelError(f"{self.base_url} shows no rendered prompt: it has neither /apply-template nor /tokenize")
+        applied = await self._applied(body)
+        if applied is not None:
+            return await self._tokenizer.reads(applied) or applied
+        text = await self._tokenizer.reads_turns(body)
+        if text is None:
+            raise ModelError(f"{self.base_url} shows no rendered prompt: it has neither /apply-template nor /tokenize")
+        return text
+
+    async def beginning(self) -> str | None:
+        """What the server's tokenizer puts before a raw text; None where the server does not show it."""
+        return await self._tokenizer.beginning()
+
+    @property
+    def _tokenizer(self) -> ServedTokenizer:
+        return ServedTokenizer(self._beside, self.model, bool(self.extra.get("add_special_tokens", True)))
 
     async def _applied(self, body: Mapping[str, Any]) -> str | None:
         """As llama.cpp's server tells it."""
         found = await self._beside("/apply-template", body)
         return found.get("prompt") if isinstance(found, dict) else None
-
-    async def _tokenized(self, body: Mapping[str, Any]) -> str | None:
-        """As vLLM tells it: the prompt's tokens, and their text."""
-        found = await self._beside("/tokenize", body)
-        if not isinstance(found, dict) or not isinstance(found.get("tokens"), list):
-            return None
-        text = await self._beside("/detokenize", {"model": self.model, "tokens": found["tokens"]})
-        return text.get("prompt") if isinstance(text, dict) else None
 
     async def _beside(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON of a path at the server's root, None where it has no such path."""
@@ -311,6 +317,12 @@ def _chat_parts(frame: Frame, earlier: Sequence[Turn] = ()) -> tuple[bytes, byte
         return head, tail + b"]"
     forced = b',{"role":"assistant","content":"%s"}]' % _escaped(frame.forced)
     return head, tail + forced + b',"continue_final_message":true,"add_generation_prompt":false'
+
+
+def _raw_text(prompt: Prompt) -> str:
+    """A prompt as raw completions are sent it, see :func:`_raw_parts`."""
+    *earlier, last = prompt.turns
+    return "".join(f"{content}\n\n" for _, content in earlier) + last.content + prompt.frame.forced
 
 
 def _raw_parts(frame: Frame, turns: Sequence[Turn] = ()) -> tuple[bytes, bytes]:

@@ -52,6 +52,11 @@ class Engine:
         """The text that the model reads."""
         return self._codec.render(prompt)
 
+    @property
+    def beginning(self) -> str:
+        """What the tokenizer by itself puts before a text; empty for nothing."""
+        return self._codec.beginning
+
     def _check(self, request: Request, prompt: Encoded) -> None:
         if self._encoder and request.prompt.frame.forced:
             raise ModelError("an encoder-decoder cannot continue a forced beginning; use a solver that forces none")

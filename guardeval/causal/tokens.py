@@ -106,6 +106,11 @@ class Codec:
         """The text that the model reads."""
         return self.decode(self.encode([prompt])[0].ids)
 
+    @property
+    def beginning(self) -> str:
+        """What the tokenizer by itself puts before a text; empty for nothing."""
+        return self.decode(self._begin) if self._begin else ""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated tokens, control tokens included: a thinking tag must not vanish from what was said."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -1,12 +1,14 @@
 """Does a live tokenizer or server read a family's prompts as this project writes them? Its answer: the same, drift, or unknown.
 
 Families have a raw form (our text) and a chat form (turns, dressed by the model's own template). Where a family has both, the
-dressed turns must be the raw text; where it has turns only, what the template writes is shown by its size and must hold each
-turn once. A beginning of text (BOS) must stand there once.
+dressed turns must be the raw text, unless the family says that no template writes it; where it has turns only, what the
+template writes is shown by its size and must hold each turn once. A raw form alone must be what the tokenizer reads. Where the
+tokenizer has a beginning of text (BOS), it must stand there once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,11 +20,13 @@ from guardeval.errors import ConfigError, ModelError
 from guardeval.native.family import Family
 from guardeval.policies import PolicySet
 
-__all__ = ["Conforms", "Finding", "Rendering", "check_family", "drift"]
+__all__ = ["Conforms", "Finding", "KnowsBeginning", "Rendering", "check_family", "drift"]
 
 _BEGINNINGS = ("<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>")
 _RAW = Traits(raw=True, chat=False, literal=True)
 _CHAT = Traits(raw=False, chat=True, template=True, literal=True)
+# what transformers' decoders do to blanks of a text where `clean_up_tokenization_spaces` is set, as Llama 3's files set it
+_TIDIED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 _HISTORY = (("user", "Good morning."), ("assistant", "Good morning, how can I help?"))
 _ASKED, _ANSWERED = "Which flour is best for a light bread?", "Strong white flour, well rested."
 
@@ -32,6 +36,13 @@ class Rendering(Protocol):
     """A model that shows the text it reads for a prompt: chat template applied, beginning of text included."""
 
     async def render(self, prompt: Prompt) -> str: ...
+
+
+@runtime_checkable
+class KnowsBeginning(Protocol):
+    """One that also knows what its tokenizer puts before a raw text: ``""`` for nothing, None where it cannot tell."""
+
+    async def beginning(self) -> str | None: ...
 
 
 class Conforms(StrEnum):
@@ -58,12 +69,12 @@ async def check_family(solver: Solver, family: Family, model: Model | BatchModel
             "this backend does not show the text that the model reads; hf, onnx, llama_cpp and openai_compatible (of a server "
             "with /tokenize or /apply-template) do"
         )
+    beginning = await _beginning_of(model)
     out = []
     for what, case in _cases(family, policies):
-        raw = await _first(solver, case, _RAW) if "raw" in family.forms else None
-        chat = await _first(solver, case, _CHAT) if "chat" in family.forms else None
+        raw, chat = await _prompts(solver, family, case)
         try:
-            out.append(await _compared(what, raw, chat, model))
+            out.append(await _compared(what, raw, chat, model, beginning))
         except ModelError as e:
             out.append(Finding(what, Conforms.UNKNOWN, str(e)))
     return out
@@ -107,35 +118,88 @@ async def _first(solver: Solver, case: Case, traits: Traits) -> Prompt:
     return listener.asked[0].prompt
 
 
-async def _compared(what: str, raw: Prompt | None, chat: Prompt | None, model: Rendering) -> Finding:
-    if chat is None:
-        assert raw is not None  # noqa: S101  # a family has a form
-        begun, _ = _begun(await model.render(raw))
-        once = begun <= 1
-        return Finding(what, Conforms.SAME if once else Conforms.DRIFT, f"raw text, beginning of text {begun} times")
-    begun, theirs = _begun(await model.render(chat))
+async def _prompts(solver: Solver, family: Family, case: Case) -> tuple[Prompt | None, Prompt | None]:
+    """The raw and the chat form to be compared."""
+    raw = await _first(solver, case, _RAW) if "raw" in family.forms else None
+    chat = await _first(solver, case, _CHAT) if "chat" in family.forms else None
+    return raw, chat
+
+
+async def _beginning_of(model: object) -> str | None:
+    if not isinstance(model, KnowsBeginning):
+        return None
+    try:
+        return await model.beginning()
+    except ModelError:
+        return None  # what keeps it from being asked is told of every prompt
+
+
+async def _compared(what: str, raw: Prompt | None, chat: Prompt | None, model: Rendering, beginning: str | None) -> Finding:
+    asked = raw if chat is None else chat
+    assert asked is not None  # noqa: S101  # a family has a form
+    begun, theirs = _begun(await model.render(asked), beginning)
     if begun > 1:
         return Finding(what, Conforms.DRIFT, f"the beginning of text stands there {begun} times")
-    if chat.frame.role == "assistant" and not chat.frame.forced and theirs.rstrip().endswith(chat.last.strip()):
+    judged = asked is chat and asked.frame.role == "assistant" and not asked.frame.forced
+    if judged and theirs.rstrip().endswith(asked.last.strip()):
         return Finding(what, Conforms.DRIFT, "the last turn stands at the end: the model would continue it, not judge it")
-    if raw is not None:
-        parted = drift(raw.last, theirs)
-        return Finding(what, Conforms.DRIFT if parted else Conforms.SAME, parted or f"{len(theirs)} characters alike")
-    missing = [content for _, content in chat.turns if theirs.count(content.strip()) != 1]
+    if raw is None:
+        return _turns_shown(what, asked, theirs, _of_beginning(begun, beginning))
+    same, words = _likeness(raw.last + asked.frame.forced, theirs)
+    if not same:
+        return Finding(what, Conforms.DRIFT, words)
+    if beginning and not begun:
+        return Finding(what, Conforms.DRIFT, _of_beginning(begun, beginning))
+    form = "the raw text alone, no template writes it: " if asked is raw else ""
+    return Finding(what, Conforms.SAME, f"{form}{words}, {_of_beginning(begun, beginning)}")
+
+
+def _turns_shown(what: str, chat: Prompt, theirs: str, begun: str) -> Finding:
+    """Of a chat that no raw text of ours states: each turn must stand there once."""
+    contents = [content.strip() for _, content in chat.turns]
+    missing = [c for c in contents if 1 not in (theirs.count(c), theirs.count(_tidied(c)))]
     if missing:
         return Finding(what, Conforms.DRIFT, f"the template does not show once: {missing[0][:60]!r}")
     added = len(theirs) - sum(len(content) for _, content in chat.turns)
-    return Finding(what, Conforms.SAME, f"all turns once, {added} characters by the template; there is no raw text to compare")
+    words = f"all turns once, {added} characters by the template, {begun}; there is no raw text to compare"
+    return Finding(what, Conforms.SAME, words)
 
 
-def _begun(text: str) -> tuple[int, str]:
+def _likeness(ours: str, theirs: str) -> tuple[bool, str]:
+    """Whether a text is ours but for what decoding its tokens does to blanks, and in words how far."""
+    if not ours.startswith(" "):
+        theirs = theirs.removeprefix(" ")  # that sentencepiece puts before a text
+    if theirs in (ours, ours.removeprefix(" ")):  # or takes for one that it has put there
+        return True, f"{len(ours)} characters alike"
+    if theirs == _tidied(ours):
+        return True, f"{len(ours)} characters alike but for blanks before punctuation, which decoding leaves out"
+    return False, drift(ours, theirs)
+
+
+def _tidied(text: str) -> str:
+    for written in _TIDIED:
+        text = text.replace(written, written.strip())
+    return text
+
+
+def _of_beginning(begun: int, beginning: str | None) -> str:
+    if begun:
+        return "beginning of text once"
+    if beginning is None:
+        return "no beginning of text shown (whether the tokenizer has one is not told)"
+    if beginning:
+        return f"no beginning of text, and this tokenizer puts {beginning!r} before a raw one"
+    return "no beginning of text: this tokenizer has none to add"
+
+
+def _begun(text: str, beginning: str | None) -> tuple[int, str]:
     """How often a beginning of text opens it, and the text without."""
-    count, found = 0, True
-    while found:
-        found = False
-        for beginning in _BEGINNINGS:
-            if text.startswith(beginning):
-                text, count, found = text.removeprefix(beginning), count + 1, True
+    own = re.fullmatch(r"(.+?)\1*", beginning, re.DOTALL) if beginning else None  # a tokenizer may put it there twice
+    known = (*_BEGINNINGS, own[1]) if own else _BEGINNINGS
+    count, rest = 0, text
+    while found := next((b for b in known if rest.startswith(b)), None):
+        text, count = rest.removeprefix(found), count + 1
+        rest = text.removeprefix(" ")  # some decoders part control tokens by blanks
     return count, text
 
 

@@ -59,6 +59,12 @@ def test_the_text_is_that_of_transformers(folder: Path, hf: Any, tiny_texts: lis
         ]
 
 
+async def test_the_text_that_it_reads_is_shown_as_transformers_reads_it(folder: Path, hf: Any) -> None:
+    for request in asked(["chess", "<|end|>", " paint\n"]):
+        assert await Onnx(str(folder), threads=1).render(request.prompt) == await hf.render(request.prompt)
+    assert await Onnx(str(folder), threads=1).beginning() == await hf.beginning() == ""
+
+
 def test_probabilities_are_those_of_transformers(folder: Path, hf: Any, tiny_texts: list[tuple[str, str]]) -> None:
     requests = asked([text for text, _ in tiny_texts], Sampling(max_tokens=12, top_logprobs=4))
     theirs, ours = hf.generate_batch(requests), Onnx(str(folder), threads=1).generate_batch(requests)

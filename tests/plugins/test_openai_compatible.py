@@ -389,6 +389,31 @@ async def test_llama_cpp_answers_raw_prompts_and_continues_a_forced_beginning(ti
         assert completion.tokens_in and completion.tokens_out
 
 
+async def test_llama_cpp_shows_what_it_reads_of_raw_text_and_of_turns(tiny_server):
+    model = OpenAICompatible("tiny", base_url=tiny_server)
+    raw = Prompt(Frame("<|user|> Judge: ", "\n", raw=True, forced="Decision:"), "a ☃. It's")
+    try:
+        assert await model.render(raw) == "<|user|> Judge: a ☃. It's\nDecision:"
+        assert await model.render(Prompt.chat([Turn("user", "hello")])) == "<|user|>hello<|end|><|assistant|>"
+        assert await model.beginning() == ""
+    finally:
+        await model.close()
+
+
+async def test_turns_on_raw_completions_are_rendered_as_they_are_sent():
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/tokenize":
+            return Answer({"tokens": [*asked.body["prompt"].encode()]})
+        return Answer({"prompt": bytes(asked.body["tokens"]).decode()})
+
+    request = a_request("bread", turns=[Turn("system", "Guard.")], forced="I say")
+    with ScriptedServer(answer) as server:
+        shown = await OpenAICompatible("tiny", base_url=server.url, endpoint="completions").render(request.prompt)
+    with ScriptedServer(lambda _: Answer({"choices": [{"text": "fine"}]})) as server:
+        await ask(server, request, endpoint="completions")
+        assert shown == server.asked[0].body["prompt"]
+
+
 async def test_llama_cpp_says_when_a_prompt_is_too_long(tiny_server):
     with pytest.raises(ModelError, match=r"400.*context") as raised:
         await ask(tiny_server, a_request("word " * 9000))
