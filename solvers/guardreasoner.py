@@ -64,7 +64,7 @@ class GuardReasoner:
         Family(
             "GuardReasoner", ("guard-?reasoner",), frozenset(Target), "", ("raw", "chat"),
             "the word after the target's label in the last Answers block", "yueliu1999/GuardReasoner, template.py",
-            controls=LLAMA_3_CONTROLS,
+            controls=LLAMA_3_CONTROLS, dressed=False,
         ),
     )  # fmt: skip
 

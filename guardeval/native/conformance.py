@@ -72,7 +72,7 @@ async def check_family(solver: Solver, family: Family, model: Model | BatchModel
     beginning = await _beginning_of(model)
     out = []
     for what, case in _cases(family, policies):
-        raw, chat = await _prompts(solver, family, case)
+        raw, chat = await _prompts(solver, family, case, model.traits)
         try:
             out.append(await _compared(what, raw, chat, model, beginning))
         except ModelError as e:
@@ -118,11 +118,13 @@ async def _first(solver: Solver, case: Case, traits: Traits) -> Prompt:
     return listener.asked[0].prompt
 
 
-async def _prompts(solver: Solver, family: Family, case: Case) -> tuple[Prompt | None, Prompt | None]:
-    """The raw and the chat form to be compared."""
+async def _prompts(solver: Solver, family: Family, case: Case, traits: Traits) -> tuple[Prompt | None, Prompt | None]:
+    """The raw and the chat form to be compared; the one that the backend is asked in where no template writes the raw text."""
     raw = await _first(solver, case, _RAW) if "raw" in family.forms else None
     chat = await _first(solver, case, _CHAT) if "chat" in family.forms else None
-    return raw, chat
+    if raw is None or chat is None or family.dressed:
+        return raw, chat
+    return (raw, None) if traits.raw else (None, chat)
 
 
 async def _beginning_of(model: object) -> str | None:

@@ -42,6 +42,7 @@ class Family:
     history: bool = True  # whether the format has a place for earlier turns
     template: bool = False  # as a chat it needs options of its chat template
     controls: tuple[str, ...] = ()  # texts, or beginnings of some, that steer the model where a prompt spells them
+    dressed: bool = True  # with both forms: the raw text is what the chat template writes; else the chat is a makeshift
 
     def suits(self, model: str) -> int:
         """How well a model's name fits: length of the longest expression that is found in it, 0 for none."""

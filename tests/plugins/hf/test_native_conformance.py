@@ -188,6 +188,13 @@ async def test_a_chat_without_the_beginning_that_the_raw_text_gets_is_drift(mode
     }
 
 
+async def test_what_no_template_writes_is_compared_as_raw_text_alone(model: Callable[..., HF]) -> None:
+    found = await results(model("{{ '<s>' }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"), "guardreasoner")
+    assert len(found) == 6
+    assert {result for result, _ in found.values()} == {Conforms.SAME}, found
+    assert all(words.startswith("the raw text alone, no template writes it: ") for _, words in found.values())
+
+
 # ── raw text ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
