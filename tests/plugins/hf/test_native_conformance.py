@@ -350,3 +350,22 @@ def test_a_server_that_shows_nothing_is_unknown(capsys: pytest.CaptureFixture[st
     assert shown.count("  unknown ") == 6
     assert shown.count("shows nothing of a raw prompt: it has no /tokenize and /detokenize") == 6
     assert "  same " not in shown
+
+
+# ── the version ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("options", "version"),
+    [
+        ([], "Llama Guard 3 1B"),
+        (["-S", "max_tokens=5"], "Llama Guard 3 1B"),
+        (["-S", "max_tokens=5,version=3"], "Llama Guard 3"),
+    ],
+)
+def test_the_models_name_chooses_the_version_unless_one_is_given(
+    model: Callable[..., HF], capsys: pytest.CaptureFixture[str], options: list[str], version: str
+) -> None:
+    named = model(LLAMA_GUARD_3_1B, name="Llama-Guard-3-1B-")
+    assert main(["validate", "family", "llama_guard", *options, "--model", f"hf/{named.model}"]) == int("3 1B" in version)
+    assert capsys.readouterr().out.startswith(f"{version} (")
