@@ -49,18 +49,17 @@ def execute_family(args: argparse.Namespace) -> int:
 
 
 def _chosen(name: str, given: dict[str, Any], model: str, registry: Registry) -> tuple[Any, Family]:
-    """The solver with the options given, and those that fit the model's name best under them, and its family entry.
-
-    Options of the choice itself that are given (``version=``) leave nothing of it to the name.
-    """
+    """The solver as a run of this model would ask, and its family entry."""
     if ":" not in name and name not in registry.entries("solvers"):
         raise ConfigError(f"unknown solver {name!r}{did_you_mean(name, registry.entries('solvers'))}")
+    from guardeval.contracts import ChoosingSolver
+
     families: tuple[Family, ...] = getattr(registry.load("solvers", name), "families", ())
     if not families:
         raise ConfigError(f"solver {name!r} states no guard family; those that do: {', '.join(_with_families(registry))}")
-    best = max(families, key=lambda f: f.suits(model))
-    by_name = best.options if best.suits(model) and not best.options.keys() & given.keys() else {}
-    solver = registry.build("solvers", name, {**by_name, **given})
+    solver = registry.build("solvers", name, given)
+    if isinstance(solver, ChoosingSolver):
+        _, solver = solver.for_model(model)
     return solver, getattr(solver, "family", families[0])
 
 
