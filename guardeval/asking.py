@@ -15,6 +15,7 @@ from guardeval.contracts import Case, Exchange, Solver
 from guardeval.data import Judged, Outcome, Sample, Target, Verdict
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable, PluginError
 from guardeval.lost_votes import LostVotes
+from guardeval.plugin_exit import exited
 
 if TYPE_CHECKING:
     from guardeval.broker import Bound
@@ -69,7 +70,7 @@ async def ask(asking: Asking, samples: Iterator[Sample], marker: Marker, keep: K
             except BudgetSpent:  # the others finish what is under way and paid for, then stop by themselves
                 spent = True
                 return
-            except Exception as e:  # noqa: BLE001 - told apart there: a sample that failed, or a run that must end
+            except (Exception, SystemExit) as e:  # noqa: BLE001 - told apart there: a sample that failed, or a run that must end
                 verdict = _unheard(e, case, solver)
             keep(Judged(sample, verdict, asker.usage(), marker(sample)), asker.exchanges)
 
@@ -88,12 +89,14 @@ def _first(problems: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-def _unheard(error: Exception, case: Case, solver: Solver) -> Verdict:
+def _unheard(error: Exception | SystemExit, case: Case, solver: Solver) -> Verdict:
     """FAILED, for an error of this one sample; any other ends the run."""
     if isinstance(error, ModelError) and not isinstance(error, ModelUnusable):
         return Verdict(case.target, Outcome.FAILED, raw=str(error))
     if isinstance(error, GuardevalError):  # a model that cannot be used, a cache that cannot be written
         raise error
+    if isinstance(error, SystemExit):
+        raise exited(f"solver {type(solver).__name__}, asked about sample {case.sample.id},", error) from error
     # a solver that breaks on a sample is a broken plugin: name it, do not skip the sample
     said = f"solver {type(solver).__name__} broke on sample {case.sample.id}: {type(error).__name__}: {error}"
     raise PluginError(said) from error

@@ -150,14 +150,14 @@ def _made(kind: str, cls: type) -> Iterator[str]:
     where = place_of(cls)
     try:
         plugin = build(cls, {}, cls.__name__)
-    except Exception as e:  # noqa: BLE001 - whatever a constructor raises is said of it
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - whatever a constructor raises is said of it
         yield f"cannot be made with its own defaults: {type(e).__name__}: {e}{where}"
         return
     try:
         yield from _kept(cls, plugin)
         if kind == "models":
             yield from _model(cls, plugin)
-    except Exception as e:  # noqa: BLE001 - a property of a stranger's may raise anything
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - a property of a stranger's may raise anything
         yield f"cannot be asked what it is: {type(e).__name__}: {e}{where}"
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from guardeval.contracts import CONTRACT_VERSION
 from guardeval.errors import PluginError
+from guardeval.plugin_exit import raised_at
 
 __all__ = ["import_plugin", "newer_contract", "stated_contract"]
 
@@ -40,7 +41,8 @@ def import_plugin(kind: str, value: str, what: str) -> Any:
         wanted = stated_contract(locate_module(module), attribute)  # what the newer contract brought may be what it misses
         if wanted > CONTRACT_VERSION:
             raise PluginError(newer_contract(what, wanted)) from e
-        raise PluginError(f"{what} does not import: {type(e).__name__}: {e} (looked for {value}{_place(e)})") from e
+        where = f"looked for {value}{raised_at(e, __file__)}"
+        raise PluginError(f"{what} does not import: {type(e).__name__}: {e} ({where})") from e
     wanted = _contract_of(found, module, what)
     if wanted > CONTRACT_VERSION:
         raise PluginError(newer_contract(what, wanted))
@@ -97,16 +99,3 @@ def _contract_of(found: Any, module: str, what: str) -> int:
         if version is not None and not isinstance(version, int):
             raise PluginError(f"{what}: contract_version is {version!r}; a whole number is wanted, e.g. {CONTRACT_VERSION}")
     return max((v for v in stated if v is not None), default=1)
-
-
-def _place(error: BaseException) -> str:
-    """``, at file:line``: the last line that ran outside Python's own import machinery; empty where there is none."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f", at {error.filename}:{error.lineno}"
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if not name.startswith("<") and Path(name).parent.name != "importlib" and name != __file__:
-            place = f", at {name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place

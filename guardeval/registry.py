@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from guardeval.contracts import Solver
-from guardeval.errors import ConfigError, PluginError, did_you_mean
+from guardeval.errors import ConfigError, GuardevalError, PluginError, did_you_mean
+from guardeval.plugin_exit import exited, raised_at
 from guardeval.plugin_import import import_plugin
 
 __all__ = ["KINDS", "Registry", "build", "changed_options", "configuration", "owner", "parse_options", "solver_field"]
@@ -145,7 +146,8 @@ def build(cls: Callable[..., Any], options: Mapping[str, Any], what: str, regist
     An option annotated ``Solver`` takes a solver's name, or a mapping with ``solver:`` and its options;
     ``inner.skip=intent`` is an option of the solver in ``inner``. A class whose options are another tool's names the field
     that holds them in ``open_options``: what it does not know itself goes there, as it was given.
-    Raises :class:`ConfigError` that names the option, what it takes, and the nearest known name.
+    Raises :class:`ConfigError` that names the option, what it takes, and the nearest known name; :class:`PluginError` where
+    the constructor itself breaks.
     """
     parameters = inspect.signature(cls).parameters
     hints = typing.get_type_hints(cls if dataclasses.is_dataclass(cls) else cls.__dict__.get("__init__", cls))
@@ -166,10 +168,14 @@ def build(cls: Callable[..., Any], options: Mapping[str, Any], what: str, regist
         raise ConfigError(f"{what} needs {', '.join(f'{n}=…' for n in missing)}")
     try:
         return cls(**kwargs)
+    except GuardevalError:
+        raise
     except (TypeError, ValueError) as e:
-        if isinstance(e, ConfigError):
-            raise
         raise ConfigError(f"{what}: {e}") from e
+    except SystemExit as e:
+        raise exited(f"{what}: its constructor", e) from e
+    except Exception as e:  # whatever a constructor raises is the plugin's fault: name it
+        raise PluginError(f"{what} cannot be made: {type(e).__name__}: {e}{raised_at(e, __file__)}") from e
 
 
 def _nested(cls: Callable[..., Any], options: Mapping[str, Any], what: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from guardeval.contracts import Scorer
 from guardeval.errors import GuardevalError, PluginError
 from guardeval.judged import OUTCOMES, Judgements
 from guardeval.metrics import METRICS
+from guardeval.plugin_exit import exited
 from guardeval.stats import weighted_average
 
 __all__ = ["DEFAULT_SCORERS", "GroupSpec", "checked_scorer", "group_results", "score_task"]
@@ -96,6 +97,8 @@ def _scores(name: str, scorer: Scorer, judged: Judgements) -> dict[str, Any]:
         return dict(scorer.score(judged))
     except GuardevalError:
         raise
+    except SystemExit as e:
+        raise exited(f"scorer {name!r}", e) from e
     except Exception as e:  # whatever a scorer raises is the plugin's fault: name it
         raise PluginError(f"scorer {name!r} broke: {type(e).__name__}: {e}") from e
 

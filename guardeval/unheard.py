@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from guardeval.data import Outcome, Target, Verdict
 from guardeval.errors import ModelError, ModelUnusable
+from guardeval.plugin_exit import exited
 
 __all__ = ["at_once", "each_heard", "heard"]
 
@@ -18,7 +19,7 @@ Asked = Coroutine[Any, Any, Verdict]
 
 async def heard(asked: Asked, target: Target) -> Verdict:
     """The verdict, or FAILED with the error that kept us from hearing it. Raises :class:`ModelUnusable`, and whatever is no
-    :class:`ModelError`.
+    :class:`ModelError`; of a solver that calls ``sys.exit`` a :class:`~guardeval.errors.PluginError`.
     """
     try:
         return await asked
@@ -26,6 +27,8 @@ async def heard(asked: Asked, target: Target) -> Verdict:
         raise
     except ModelError as e:
         return Verdict(target, Outcome.FAILED, raw=str(e))
+    except SystemExit as e:
+        raise exited("a solver", e) from e
 
 
 async def each_heard(asked: Sequence[Asked], target: Target) -> list[Verdict]:

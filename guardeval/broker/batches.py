@@ -12,6 +12,7 @@ from guardeval.broker.flight import Flight
 from guardeval.broker.lane import Lane
 from guardeval.contracts import BatchModel, Completion, Request
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable, PluginError, Transient
+from guardeval.plugin_exit import exited
 
 __all__ = ["Batches"]
 
@@ -128,6 +129,8 @@ def _ask(model: BatchModel, name: str, requests: Sequence[Request]) -> list[Outc
         failure: Exception = e
     except GuardevalError as e:
         return [e] * len(requests)
+    except SystemExit as e:
+        return [exited(f"model {name}", e)] * len(requests)
     except Exception as e:  # noqa: BLE001 - a plugin may raise anything, and half a batch may be what fits into memory
         failure = e
     else:

@@ -16,6 +16,7 @@ from guardeval.broker.lane import Lane
 from guardeval.broker.limits import Limit
 from guardeval.contracts import DrawingModel, Model
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable, PluginError, Transient
+from guardeval.plugin_exit import exited
 
 __all__ = ["Connections"]
 
@@ -131,6 +132,8 @@ class Connections(Lane):
                 raise
             own = ModelError(f"{self.name} cancelled its own request")
             self._attempt_failed(flight, TimeoutError() if late else own)
+        except SystemExit as e:
+            self._attempt_failed(flight, exited(f"model {self.name}", e))
         except Exception as e:  # noqa: BLE001 - a plugin may raise anything; Lane._failed sorts it
             self._attempt_failed(flight, e)
         else:

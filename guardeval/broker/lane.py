@@ -18,6 +18,7 @@ from guardeval.broker.flight import Flight, Tower
 from guardeval.broker.retries import FailureStreak, Retries
 from guardeval.contracts import BatchModel, Completion, Model
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable, PluginError, Transient
+from guardeval.plugin_exit import exited
 
 __all__ = ["Lane"]
 
@@ -260,6 +261,8 @@ class Lane(ABC):
                 await asyncio.sleep(wait)
             except GuardevalError:
                 raise
+            except SystemExit as e:
+                raise exited(f"model {self.name}, being started,", e) from e
             except Exception as e:  # a plugin may raise anything; the run ends with what it was
                 raise ModelUnusable(f"{self.name} could not start: {type(e).__name__}: {e}") from e
 
@@ -279,7 +282,7 @@ class Lane(ABC):
             return
         try:
             await self._run(close)
-        except Exception as e:  # noqa: BLE001 - the results count; a model that does not close well is a remark
+        except (Exception, SystemExit) as e:  # noqa: BLE001 - the results count; a model that does not close well is a remark
             _log.warning("%s did not close well: %s: %s", self.name, type(e).__name__, e)
 
     async def _run(self, method: Callable[[], Awaitable[Any] | Any]) -> None:

@@ -62,6 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = "; answers that were given are in the cache" if words[:1] == ["run"] and "--no_cache" not in words else ""
         _say(f"guardeval: interrupted{kept}")
         return 130
+    except SystemExit as e:  # a plugin's: the parser raises ConfigError
+        from guardeval.plugin_exit import exited
+
+        broken = exited(f"guardeval {words[0]}: a plugin", e)
+        if debug:
+            raise broken from e
+        _say(_printable(_paragraph(broken)))
+        return 2
     except Exception as e:  # the outermost place: whatever it is, a user gets a paragraph and a script the right exit code
         if isinstance(e, BrokenPipeError) and is_closed(sys.stdout):  # `guardeval list tasks | head`
             is_closed(sys.stderr)
