@@ -16,6 +16,7 @@ from guardeval.data import Judged, Outcome, Sample, Target, Verdict
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable, PluginError
 from guardeval.lost_votes import LostVotes
 from guardeval.plugin_exit import exited
+from guardeval.sealed import shown_to
 
 if TYPE_CHECKING:
     from guardeval.broker import Bound
@@ -58,13 +59,13 @@ async def ask(asking: Asking, samples: Iterator[Sample], marker: Marker, keep: K
     Raises the :class:`GuardevalError` that ends the run: a model that cannot be used, a solver that broke.
     """
     target, policies, solver, bound = asking.target, asking.policies, asking.solver, asking.bound
-    spent = False
+    shown, spent = shown_to(solver), False
 
     async def work() -> None:
         nonlocal spent
         for sample in samples:
             asker = bound.asker()
-            case = Case(sample, target, policies)
+            case = Case(shown(sample), target, policies)
             try:
                 verdict = await solver.solve(case, asker)
             except BudgetSpent:  # the others finish what is under way and paid for, then stop by themselves

@@ -57,7 +57,11 @@ CONTRACT_VERSION = 1  # raised when a plugin written for an older one could brea
 
 @value
 class Case:
-    """A sample with the question asked about it and the policies in force."""
+    """A sample with the question asked about it and the policies in force.
+
+    What a run shows to solvers and models has id, row, texts and turns: labels and gold policies are empty, and so are category
+    and upstream row, which may hold them.
+    """
 
     sample: Sample
     target: Target
@@ -422,7 +426,8 @@ class Solver(Protocol):
     """Turns one case into a verdict by asking a model, as often as it needs.
 
     Errors of ``model.generate`` may pass through: the engine keeps them as a FAILED verdict. May have ``targets``, those that
-    it can be asked, and ``families``, the :class:`~guardeval.native.family.Family` entries whose native format it speaks.
+    it can be asked, and ``families``, the :class:`~guardeval.native.family.Family` entries whose native format it speaks. The
+    sample of a case is without its gold, unless the solver has ``reads_gold = True``: then its verdicts measure no guard.
     """
 
     async def solve(self, case: Case, model: Asker) -> Verdict: ...

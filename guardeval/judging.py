@@ -11,6 +11,7 @@ from guardeval.contracts import BatchModel, Case, Model, Solver
 from guardeval.data import Judged, Sample, Target
 from guardeval.judged import Judgements
 from guardeval.policies import PolicySet
+from guardeval.sealed import shown_to
 from guardeval.unheard import heard
 
 __all__ = ["Judging", "judge"]
@@ -69,11 +70,12 @@ class Judging:
         """As :func:`judge`. ``parallel``: samples under way at once, as many as keep the model busy where None."""
         numbered = enumerate(samples)
         found: dict[int, Judged] = {}
+        shown = shown_to(solver)
 
         async def work() -> None:
             for place, sample in numbered:
                 asker = self._bound.asker()
-                verdict = await heard(solver.solve(Case(sample, target, policies), asker), target)
+                verdict = await heard(solver.solve(Case(shown(sample), target, policies), asker), target)
                 found[place] = Judged(sample, verdict, asker.usage())
                 if each is not None:
                     each(found[place])

@@ -30,6 +30,7 @@ from guardeval.results import assemble_head, assemble_results, assemble_run_reco
 from guardeval.running import Progress, Running, Silent
 from guardeval.runs import RunFolder
 from guardeval.scoring import DEFAULT_SCORERS, checked_scorer, score_task
+from guardeval.sealed import shown_to
 from guardeval.seating import parties_of
 from guardeval.settings import DEFAULT_POLICIES, Settings
 from guardeval.task import TaskIndex
@@ -224,11 +225,11 @@ async def _count(resolved: Plan, party: Party) -> Estimate:
 
 async def foresee(resolved: Plan, party: Party, broker: Broker) -> None:
     """Ask for every sample what a run asks, of a dry broker: its ``estimate`` and ``unsent`` say what that was."""
-    bound = party.bind(broker)
+    bound, shown = party.bind(broker), shown_to(party.solver)
     for task in resolved.selection.tasks:
         for sample in resolved.rows[task.name]:
             with contextlib.suppress(ModelError):
-                await party.solver.solve(Case(sample, task.target, resolved.policies), bound.asker())
+                await party.solver.solve(Case(shown(sample), task.target, resolved.policies), bound.asker())
 
 
 def _run_one(resolved: Plan, party: Party, hands: Hands, progress: Progress, spent: float) -> Run:

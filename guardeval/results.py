@@ -21,6 +21,7 @@ from guardeval.policies import VERBOSITIES
 from guardeval.registry import configuration
 from guardeval.runs import StoredRun, environment
 from guardeval.scoring import GroupSpec, group_results
+from guardeval.sealed import reads_gold
 from guardeval.settings import Settings
 from guardeval.voting import Combiner
 
@@ -150,6 +151,8 @@ def notices(plan: Plan, party: Party, runs: Mapping[str, TaskRun], status: str) 
             f"{models} verdicts do not depend on the prompt of solver {party.solver_name!r}, "
             "so a contrast of prompts on it is not applicable"
         )
+    if reads_gold(party.solver):
+        out.append(f"solver {party.solver_name!r} is shown the gold labels: its verdicts measure no guard")
     out.extend(party.notices)
     out.extend(party.remarks)
     for name, r in runs.items():

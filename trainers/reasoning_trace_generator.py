@@ -55,6 +55,11 @@ class ReasoningTrace:
         if self.temperature is not None and not (self.temperature >= 0 and math.isfinite(self.temperature)):
             raise ConfigError(f"reasoning_trace: temperature={self.temperature}: a number from 0 upwards is wanted")
 
+    @property
+    def reads_gold(self) -> bool:
+        """It reasons towards the label: a run shows it the gold that other solvers never see."""
+        return self.hints == "gold"
+
     @cached_property
     def _notes(self) -> _Notes:
         return _Notes(self.hints == "gold", self.max_tokens, self.temperature)

@@ -13,6 +13,7 @@ from guardeval.contracts import Asker, Case, Solver
 from guardeval.data import Sample, Target, Verdict
 from guardeval.errors import ModelError, ModelUnusable
 from guardeval.policies import PolicySet
+from guardeval.sealed import sealed
 
 __all__ = ["Query", "Question", "Reading", "measure"]
 
@@ -55,7 +56,7 @@ class Question:
     max_tokens: int | None = None
 
     def case(self, sample: Sample) -> Case:
-        return Case(sample, self.target, self.policies)
+        return Case(sealed(sample), self.target, self.policies)
 
 
 async def measure(
