@@ -144,8 +144,9 @@ def united(target: Target, said: Sequence[Said], voters: Voters, voting: Voting 
     """The verdict of the members together: ``score`` is the share of the votes, ``mean_score`` the mean of their scores.
 
     Its policies are those that at least half of the members that flagged named (the most named where none was named so
-    often), of ``any`` all that were named; its codes all that members of its label named. Without a vote it has no label,
-    and its outcome is that of the least heard.
+    often), of ``any`` all that were named; an unharmful verdict has none, and one of compliance those of the members that saw
+    it, for they are the request's. Its codes are all that members of its label named. Without a vote it has no label, and its
+    outcome is that of the least heard.
     """
     voting = voting or Voting()
     ballots = [Ballot(s.verdict.label, s.verdict.score) for s in said]
@@ -162,7 +163,8 @@ def united(target: Target, said: Sequence[Said], voters: Voters, voting: Voting 
     mean = math.fsum(scores) / len(scores) if len(scores) == len(heard) else None
     if found.label is None:
         return Verdict(target, Outcome.UNPARSEABLE, votes=votes, notes=(*notes, TIE), voters=voters, mean_score=mean)
-    policies = _policies(votes, voting.vote) if found.label else frozenset()
+    apart = target is Target.REFUSAL  # what the request violates is named whether it was refused or not
+    policies = _policies(votes, voting.vote, found.label) if found.label or apart else frozenset()
     codes = tuple(dict.fromkeys(c for s in heard if s.verdict.label is found.label for c in s.verdict.codes))
     return Verdict(
         target, Outcome.PARSED, found.label, found.share, policies, (), votes, "", "votes", notes, None, voters, mean, codes
@@ -185,8 +187,8 @@ def votes_of(said: Sequence[Said], weights: Sequence[float]) -> tuple[Vote, ...]
     )
 
 
-def _policies(votes: Sequence[Vote], vote: Rule) -> frozenset[str]:
-    flagged = [v for v in votes if v.label]
+def _policies(votes: Sequence[Vote], vote: Rule, label: bool) -> frozenset[str]:
+    flagged = [v for v in votes if v.label is label]
     named = sorted({p for v in flagged for p in v.policies})
     if vote == "any":
         return frozenset(named)

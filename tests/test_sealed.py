@@ -52,13 +52,21 @@ class Knows:
 
     def generate_batch(self, requests):
         known = [r.case.sample.labels.get(r.case.target) for r in requests]
-        return [Completion("", judgement=Judgement(0.5 if label is None else float(label), label=bool(label))) for label in known]
+        return [
+            Completion("", judgement=Judgement(0.5 if label is None else float(label), label=bool(label))) for label in known
+        ]
 
 
 @pytest.fixture
 def run(tmp_path):
     def made(**more):
-        given = {"task": "wildguard", "data": "sample", "no_cache": True, "output_path": str(tmp_path / "runs"), "model": "dummy"}
+        given = {
+            "task": "wildguard",
+            "data": "sample",
+            "no_cache": True,
+            "output_path": str(tmp_path / "runs"),
+            "model": "dummy",
+        }
         return guardeval.run(**{**given, **more})
 
     SEEN.clear()

@@ -15,6 +15,7 @@ HOSTILE: Mapping[str, str] = {
     "marks of direction": "begin \u202e right to left \u202c \u200f \u200b \ufeff end",
     "other line ends": "begin \r\n \r \u2028 \u2029 \x0b \x0c end",
     "accents put together": "begin e\u0301 \u00e9 \ufb01 \uff21 end",
+    "white space round it": " \n\t begin  two spaces, \t a tab and a blank line\n\n end \t\n ",
     "quotation marks": "begin \" ' ` \\ \\n \\u0041 end",
     "a long text": "begin " + "some words of a text that has no end " * 2800 + "end",
 }

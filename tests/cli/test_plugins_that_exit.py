@@ -104,7 +104,10 @@ def fun(desk):
     [
         (("--solver", "fun:Boom", "--model", "dummy"), "solver 'fun:Boom': its constructor called sys.exit(0), at "),
         (("--solver", "fun:Leaves", "--model", "dummy"), "solver Leaves, asked about sample "),
-        (("--solver", "ensemble", "-S", "inner=fun:Leaves", "--model", "dummy", "--model", "embedded"), "a solver called sys.exit(0)"),
+        (
+            ("--solver", "ensemble", "-S", "inner=fun:Leaves", "--model", "dummy", "--model", "embedded"),
+            "a solver called sys.exit(0)",
+        ),
         (("--solver", "fun:Chooses", "--model", "dummy"), "a plugin called sys.exit(0), at "),
         (("--model", "fun:Remote"), "model fun:Remote called sys.exit(0), at "),
         (("--model", "fun:Local"), "model fun:Local called sys.exit(0), at "),
@@ -145,7 +148,9 @@ def test_validate_names_it(cli, fun, name, told):
 
 
 def test_an_exit_from_elsewhere_is_exit_code_2_with_and_without_debug(fun, shell):
-    (fun / "leaver.py").write_text("import sys\nclass Leaver:\n    'Leaves.'\n    def train(self, rows, out):\n        sys.exit(0)\n")
+    (fun / "leaver.py").write_text(
+        "import sys\nclass Leaver:\n    'Leaves.'\n    def train(self, rows, out):\n        sys.exit(0)\n"
+    )
     words = "guardeval train leaver:Leaver --task wildguard --data sample --out made"
     done = shell(words)
     assert done.returncode == 2

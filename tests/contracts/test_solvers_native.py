@@ -63,6 +63,10 @@ class TestMDJudge(Words):
     plugin = MDJudge
     options = {"version": "0.1"}
 
+    def shown(self, text: str) -> str:
+        """As the family's own template has it."""
+        return text.strip()
+
 
 class TestShieldGemma(Words):
     plugin = ShieldGemma

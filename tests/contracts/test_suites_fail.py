@@ -15,11 +15,11 @@ BROKEN = '''
 """Plugins that a stranger might write, each with one mistake."""
 
 import asyncio, json, os, random, time, urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from guardeval.contracts import Completion, Frame, Prompt, Request, Sampling, Traits
+from guardeval.contracts import Completion, Frame, Judgement, Prompt, Request, Sampling, Traits
 from guardeval.data import Outcome, Verdict
 from guardeval.errors import ConfigError, ModelError, Transient
 from guardeval.plugins.openai_compatible import OpenAICompatible
@@ -54,6 +54,90 @@ class Guesses(Good):
     def read(self, completion, case, request):
         found = super().read(completion, case, request)
         return found if found.label is not None else Verdict(case.target, Outcome.PARSED, False, raw=completion.text)
+
+
+class Strips(Good):
+    """Cuts the white space round the sample off."""
+
+    def text(self, case):
+        return super().text(case).strip()
+
+
+class Leaks(Good):
+    """Asks with the answer in the prompt."""
+
+    def frame(self, case):
+        return Frame(f"{case.policies.text}\\n{case.sample.labels.get(case.target)}\\n", "\\nDecision?")
+
+
+class Gold(Good):
+    """Says what the gold is where the answer cannot be read."""
+
+    def read(self, completion, case, request):
+        found, gold = super().read(completion, case, request), case.sample.labels.get(case.target)
+        return found if found.label is not None or gold is None else Verdict(case.target, Outcome.PARSED, gold, raw=found.raw)
+
+
+class Mutates(Good):
+    """Makes the gold what the answer is."""
+
+    def read(self, completion, case, request):
+        found = super().read(completion, case, request)
+        case.sample.labels[case.target] = found.label
+        return found
+
+
+class AllPolicies(Good):
+    """Names every policy of what it flags."""
+
+    def read(self, completion, case, request):
+        found = super().read(completion, case, request)
+        return replace(found, policies=frozenset(case.policies.names)) if found.label else found
+
+
+class NoPolicies(Good):
+    """Names none."""
+
+    def read(self, completion, case, request):
+        return replace(super().read(completion, case, request), policies=frozenset())
+
+
+class PoliciesOfSafe(Good):
+    """Names what the answer does, whatever the verdict."""
+
+    def read(self, completion, case, request):
+        found = super().read(completion, case, request)
+        named = [n for n in case.policies.names if n in completion.text.rpartition("Policies:")[2]]
+        return replace(found, policies=frozenset(named)) if found.label is not None else found
+
+
+class Believes(Good):
+    """Takes over what a model that classifies names."""
+
+    def read(self, completion, case, request):
+        found = super().read(completion, case, request)
+        return found if completion.judgement is None else replace(found, policies=completion.judgement.policies)
+
+
+class Memo(Good):
+    """Asks once for each id."""
+
+    async def solve(self, case, model):
+        memo = self.__dict__.setdefault("memo", {})
+        key = case.sample.id, case.target
+        if key not in memo:
+            memo[key] = await super().solve(case, model)
+        return memo[key]
+
+
+class RawCut(Good):
+    """Finds a missing response harmless, and keeps the first thousand characters."""
+
+    def read(self, completion, case, request):
+        if case.target.name != "PROMPT" and case.sample.response is None:
+            return Verdict(case.target, Outcome.PARSED, False, raw=completion.text)
+        found = super().read(completion, case, request)
+        return replace(found, raw=found.raw[:1000])
 
 
 class Searches(Good):
@@ -191,6 +275,26 @@ class Reorders:
 
 
 @dataclass(frozen=True)
+class Contradicts:
+    """Writes one thing and judges another, by a policy that there is not."""
+
+    traits: ClassVar[Traits] = Traits(batch=8, classifies=True)
+    identity: ClassVar[dict] = {"backend": "contradicts"}
+
+    def generate_batch(self, requests):
+        judgement = Judgement(0.1, frozenset({"nonsense"}), True)
+        return [Completion("Decision: unharmful\\nPolicies: none", judgement=judgement) for _ in requests]
+
+
+@dataclass(frozen=True)
+class Peeks(Contradicts):
+    """Classifies by the gold."""
+
+    def generate_batch(self, requests):
+        return [Completion("", judgement=Judgement(float(bool(r.case.sample.labels.get(r.case.target))))) for r in requests]
+
+
+@dataclass(frozen=True)
 class Overwrites(Linear):
     """Writes a log beside the work and replaces what is there."""
 
@@ -221,7 +325,11 @@ from guardeval.testing.suites import (
     ModelSuite, OptimizerSuite, ScorerSuite, SolverSuite, TaskSuite, TrainerSuite
 )
 
-for name in "Guesses Searches Renders Swallows Remembers Invents Counts ReadsAFile Nothing".split():
+SOLVERS = (
+    "Guesses Searches Renders Swallows Remembers Invents Counts ReadsAFile Nothing Strips Leaks Gold Mutates AllPolicies NoPolicies "
+    "PoliciesOfSafe Believes Memo RawCut"
+)
+for name in SOLVERS.split():
     globals()[f"Test{name}"] = type(f"Test{name}", (SolverSuite,), {"plugin": getattr(broken, name)})
 for name in ("Nought", "Shuffles"):
     globals()[f"Test{name}"] = type(f"Test{name}", (ScorerSuite,), {"plugin": getattr(broken, name)})
@@ -232,6 +340,16 @@ for name in ("Retries", "Tells"):
 
 class TestReorders(ModelSuite):
     plugin = broken.Reorders
+    key_env = None
+
+
+class TestContradicts(ModelSuite):
+    plugin = broken.Contradicts
+    key_env = None
+
+
+class TestPeeks(ModelSuite):
+    plugin = broken.Peeks
     key_env = None
 
 
@@ -276,6 +394,18 @@ metadata:
 # what must fail and is run; one mistake often breaks other rules, too
 EXPECTED = {
     "TestGuesses": {"an_unreadable_answer_is_never_a_label", "an_answer_that_repeats_the_sample_is_never_a_label"},
+    "TestStrips": {"the_sample_stands_in_the_prompt_as_it_is_and_once"},
+    "TestLeaks": {"gold_changes_nothing_and_stays_as_it_was"},
+    "TestGold": {"gold_changes_nothing_and_stays_as_it_was"},
+    "TestMutates": {"gold_changes_nothing_and_stays_as_it_was"},
+    "TestAllPolicies": {"policies_are_those_that_the_answer_names"},
+    "TestNoPolicies": {"policies_are_those_that_the_answer_names"},
+    "TestPoliciesOfSafe": {"policies_are_those_that_the_answer_names"},
+    "TestBelieves": {"a_model_that_classifies_is_believed"},
+    "TestMemo": {"nothing_is_remembered_of_earlier_cases"},
+    "TestRawCut": {"a_sample_without_text_is_a_verdict_or_a_clear_error", "an_unreadable_answer_is_never_a_label"},
+    "TestContradicts": {"a_completion_is_complete"},
+    "TestPeeks": {"gold_changes_nothing_and_stays_as_it_was"},
     "TestSearches": {"an_unreadable_answer_is_never_a_label", "an_answer_that_repeats_the_sample_is_never_a_label"},
     "TestRenders": {"the_sample_stands_in_the_prompt_as_it_is_and_once"},
     "TestSwallows": {"errors_of_the_model_pass_or_are_a_failed_verdict", "being_cancelled_passes_and_leaves_nothing_behind"},

@@ -8,12 +8,14 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import pytest
 
-from guardeval.contracts import BatchModel, Case, Completion, Finish, Frame, Model, Prompt, Request, Sampling, Traits
+from guardeval.contracts import BatchModel, Case, Completion, Finish, Frame, Judgement, Model, Prompt, Request, Sampling, Traits
 from guardeval.data import Sample, Target
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable, Transient
 from guardeval.registry import build, configuration
@@ -21,6 +23,7 @@ from guardeval.testing.builders import SHORT_POLICIES
 from guardeval.testing.faults import Faults, FaultServer
 from guardeval.testing.hostile import HOSTILE
 from guardeval.testing.suites.plugin import PluginSuite
+from guardeval.verdict_block import find_block
 
 __all__ = ["ModelSuite", "Server"]
 
@@ -210,8 +213,39 @@ class ModelSuite(PluginSuite):
                 if said.judgement is not None:
                     p = said.judgement.probability
                     self.hold(0 <= p <= 1, "a judgement's probability lies in [0, 1]", p)
+                    self._consistent(said, said.judgement)
                 if model.traits.classifies:
                     self.hold(said.judgement is not None, "a model that classifies gives a Judgement", said)
+
+    def _consistent(self, said: Completion, judgement: Judgement) -> None:
+        beyond = judgement.policies - set(SHORT_POLICIES.names)
+        self.hold(not beyond, "a judgement names policies of the set in force only", sorted(beyond))
+        label = judgement.probability >= 0.5 if judgement.label is None else judgement.label
+        block = find_block(said.text, Target.PROMPT, SHORT_POLICIES)
+        agree = block is None or block.label in (label, None)
+        self.hold(agree, "a judgement and the Decision that its text states are one", (judgement, said.text[:300]))
+
+    def test_gold_changes_nothing_and_stays_as_it_was(self) -> None:
+        """A run shows models no gold: what is seen here is what one would do with it elsewhere."""
+        self._needs_answers()
+        names = SHORT_POLICIES.names
+        with self.model() as model:
+            for text in self.known_texts:
+                asked = self.request(text)
+                told = []
+                for label in (True, False, None):
+                    labels = {} if label is None else {asked.case.target: label}
+                    gold = {
+                        "labels": labels,
+                        "policies": frozenset(names[:1] if label else ()),
+                        "known_policies": frozenset(names),
+                    }
+                    sample = replace(asked.case.sample, category=str(label), doc={"label": label}, **gold)  # type: ignore[arg-type]
+                    before, case = deepcopy(sample), replace(asked.case, sample=sample)
+                    said = self._answered(self.ask(model, [replace(asked, case=case)])[0])
+                    told.append((said.text, said.finish, said.judgement))
+                    self.hold(sample == before, "a sample stays as it was: others hold it, too", (sample, before))
+                self.hold(told[0] == told[1] == told[2], "questions that differ in their gold only are answered alike", told)
 
     def test_a_token_limit_is_kept_and_told(self) -> None:
         self._needs_answers()

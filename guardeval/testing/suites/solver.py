@@ -6,6 +6,7 @@ import asyncio
 import math
 import pickle
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -52,6 +53,12 @@ class SolverSuite(PluginSuite):
         """What a model writes that says ``label``, in the format that the solver asks for."""
         return f"Decision: {self.words(target)[0 if label else 1]}\nPolicies: none"
 
+    def naming(self, target: Target, label: bool, policies: Sequence[str]) -> str | None:
+        """An answer that says ``label`` and names these policies of the set; None for a format that names none of them."""
+        if type(self).answer is not SolverSuite.answer:
+            return None
+        return f"Decision: {self.words(target)[0 if label else 1]}\nPolicies: {', '.join(policies) or 'none'}"
+
     def words(self, target: Target) -> tuple[str, str]:
         """The words of the answer that say positive and negative."""
         return target.positive, target.negative
@@ -92,9 +99,18 @@ class SolverSuite(PluginSuite):
         verdict = self.solve(case, self.model(lambda _: answer))
         self.hold(isinstance(verdict, Verdict), "solve returns a Verdict", verdict)
         self.hold(verdict.target is case.target, "the verdict is on the target that was asked about", verdict)
+        self._sound(case, verdict)
+        return verdict
+
+    def _sound(self, case: Case, verdict: Verdict) -> None:
         beyond = verdict.policies - set(case.policies.names)
         self.hold(not beyond, "a verdict names policies that are in force only", beyond)
-        return verdict
+        clean = verdict.label or not verdict.policies or (case.target is Target.REFUSAL and verdict.label is not None)
+        self.hold(
+            clean,
+            "policies are violated where the verdict is harmful, or a refusal is judged; elsewhere none is named",
+            verdict,
+        )
 
     def _never_a_label(self, case: Case, answer: Answer, rule: str) -> None:
         verdict = self._heard(case, answer)
@@ -112,15 +128,35 @@ class SolverSuite(PluginSuite):
             said = (verdict.outcome, verdict.label, verdict.notes, verdict.raw[:200])
             rule = f"an answer that says {self.words(target)[0 if label else 1]!r} is read as {label} for {target}"
             self.hold(verdict.label is label, rule, said)
-            kept = "\n".join((verdict.raw, *(vote.raw for vote in verdict.votes)))
-            self.hold(
-                self.answer(target, label).strip() in kept, "the verdict, or its votes, keep the model's words in raw", verdict
-            )
+            kept = self.answer(target, label).strip() in _said(verdict)
+            self.hold(kept, "the verdict, or its votes, keep the model's words in raw", verdict)
+
+    def test_policies_are_those_that_the_answer_names(self) -> None:
+        for target, label in self._each():
+            if self.naming(target, label, ()) is None:
+                pytest.skip("its answers name no policies of the set; override naming() where they do")
+            case, names = self.case(target), self.policies.names
+            for named in ((), names[:1], names[1:3]):
+
+                def answer(request: Request, target: Target = target, label: bool = label, named: Sequence[str] = named) -> str:
+                    asked = request.case.policies.names
+                    violated = [name for name in asked if name in named]
+                    said = label and bool(violated) if len(asked) == 1 else label  # asked about one policy, it says of that one
+                    return self.naming(target, said, violated) or ""
+
+                verdict = self.solve(case, self.model(answer))
+                self._sound(case, verdict)
+                wanted = set(named) if label or target is Target.REFUSAL else set()
+                rule = "a verdict names the policies that the answer names, or about which a question was answered so"
+                self.hold(verdict.policies == wanted, rule, (target, label, sorted(verdict.policies), sorted(wanted)))
 
     def test_an_unreadable_answer_is_never_a_label(self) -> None:
         for target in self.targets:
             for answer in self.unreadable(target):
-                self._never_a_label(self.case(target), answer, "an answer that says neither or both gives no label")
+                case = self.case(target)
+                self._never_a_label(case, answer, "an answer that says neither or both gives no label")
+                kept = self._heard(case, answer)
+                self.hold(answer.strip() in _said(kept), "raw keeps all that the model said, or it cannot be read again", kept)
 
     def test_an_answer_that_is_cut_off_is_never_a_label(self) -> None:
         for target, label in self._each():
@@ -188,13 +224,17 @@ class SolverSuite(PluginSuite):
     def test_a_sample_without_text_is_a_verdict_or_a_clear_error(self) -> None:
         for target in self.targets:
             for prompt, response in (("", _RESPONSE), ("Hello", None), ("Hello", ""), ("", None)):
-                try:
-                    self._heard(self.case(target, prompt, response), self.answer(target, True))
-                except GuardevalError:
-                    continue
-                except Exception as e:  # noqa: BLE001
-                    rule = "a sample without prompt or response gives a verdict or one of guardeval.errors"
-                    self.hold(False, rule, f"prompt={prompt!r} response={response!r}: {type(e).__name__}: {e}")
+                for label in (True, False):
+                    try:
+                        verdict = self._heard(self.case(target, prompt, response), self.answer(target, label))
+                    except GuardevalError:
+                        continue
+                    except Exception as e:  # noqa: BLE001
+                        rule = "a sample without prompt or response gives a verdict or one of guardeval.errors"
+                        self.hold(False, rule, f"prompt={prompt!r} response={response!r}: {type(e).__name__}: {e}")
+                        return
+                    rule = "of a sample without prompt or response the label is the model's, or none: it is not made up"
+                    self.hold(verdict.label in (label, None), rule, f"prompt={prompt!r} response={response!r}: {verdict}")
 
     def test_earlier_turns_of_the_conversation_are_asked_in_order(self) -> None:
         if not self.history or "history" not in Sample.__annotations__:
@@ -227,6 +267,39 @@ class SolverSuite(PluginSuite):
             asked = [_identities(self._asked(c)) for c in (case, again)]
             rule = "equal cases make equal requests, or nothing could be cached: no time, chance or counter in a prompt"
             self.hold(asked[0] == asked[1], rule)
+
+    def test_gold_changes_nothing_and_stays_as_it_was(self) -> None:
+        """A run shows solvers no gold: what is seen here is what one would do with it elsewhere."""
+        if getattr(self.make(), "reads_gold", False):
+            pytest.skip("says that it reads gold: its verdicts measure no guard")
+        for target in self.targets:
+            for answer in (self.answer(target, True), self.answer(target, False), "I cannot help with that."):
+                told = [self._told(case, answer) for case in self._cases_of_each_gold(target)]
+                rule = "cases that differ in their gold only are asked alike and judged alike"
+                self.hold(all(one == told[0] for one in told), rule, (target, _short(answer), told))
+
+    def _told(self, case: Case, answer: str) -> tuple[Any, ...]:
+        before, model = deepcopy(case.sample), self.model(lambda _: answer)
+        verdict = self.solve(case, model)
+        self.hold(case.sample == before, "a sample stays as it was: others hold it, too", (case.sample, before))
+        return _identities(model.asked), verdict
+
+    def _cases_of_each_gold(self, target: Target) -> Iterator[Case]:
+        """One sample, labelled in every way."""
+        case, names = self.case(target), self.policies.names
+        for label in (True, False, None):
+            about: dict[str, Any] = {"labels": {} if label is None else {target: label}, "category": str(label)}
+            about |= {"policies": frozenset(names[:1] if label else ()), "known_policies": frozenset(names)}
+            yield Case(replace(case.sample, doc={"label": label}, **about), target, self.policies)
+
+    def test_nothing_is_remembered_of_earlier_cases(self) -> None:
+        solver = self.make()
+        for target in self.targets:
+            for prompt, label in (("First.", True), ("Second.", False), ("First.", False), ("First.", True)):
+                model = self.model(lambda _, t=target, said=label: self.answer(t, said))  # type: ignore[misc]
+                verdict = self.solve(self.case(target, prompt=prompt), model, solver)
+                rule = "every case is asked anew, also one of the same id or text: what may be remembered, the broker does"
+                self.hold(bool(model.asked) and verdict.label is label, rule, (target, prompt, verdict))
 
     def test_equal_questions_about_one_sample_are_numbered(self) -> None:
         for target in self.targets:
@@ -341,10 +414,12 @@ class SolverSuite(PluginSuite):
 
     def test_a_model_that_classifies_is_believed(self) -> None:
         for target, label in self._each():
-            judged = Completion("", judgement=Judgement(0.9 if label else 0.1))
+            named = frozenset({self.policies.names[0], "no policy of the set"})
+            judged = Completion("", judgement=Judgement(0.9 if label else 0.1, named))
             verdict = self.solve(self.case(target), self.model(lambda _, c=judged: c, classifies=True))  # type: ignore[misc]
             rule = "a completion with a judgement is read by it, whatever its text"
             self.hold(verdict.label is label, rule, verdict)
+            self._sound(self.case(target), verdict)
             self.hold(verdict.score is not None, "the judgement's probability, or the vote, is the score", verdict)
 
     def test_a_model_that_takes_turns_only_is_asked_or_refused(self) -> None:
@@ -415,6 +490,11 @@ async def _others() -> str:
         await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}
     return ", ".join(str(task.get_coro()) for task in left)
+
+
+def _said(verdict: Verdict) -> str:
+    """All words of the model's that a verdict and its votes keep."""
+    return "\n".join((verdict.raw, *(vote.raw for vote in verdict.votes)))
 
 
 def _contents(request: Request) -> str:
