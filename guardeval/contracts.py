@@ -313,9 +313,9 @@ class Model(Protocol):
     Raises :class:`~guardeval.errors.Transient` where asking again may help, ``ModelUnusable`` where nothing would,
     ``ModelError`` where this one request is refused. May have ``async start()`` (raise before the first sample if
     nothing can work), ``async close()``, ``path_options``, names of options that are files: ``run.yaml`` states these so
-    that it can be run from any folder, and ``files``, paths of its weights where no such option names them. A model folder
-    among the path options, or in ``model_folder``, says what the model has seen, and so does ``exposure``, an
-    :class:`~guardeval.exposure.Exposure`.
+    that it can be run from any folder, and ``files``, paths of its weights where no such option names them;
+    ``not_in_identity``, names of options that change no answer. A model folder among the path options, or in
+    ``model_folder``, says what the model has seen, and so does ``exposure``, an :class:`~guardeval.exposure.Exposure`.
     """
 
     @property

@@ -16,6 +16,7 @@ from typing import Any
 
 from guardeval.contracts import Traits
 from guardeval.errors import GuardevalError
+from guardeval.identity_check import identity_text, options_left_out, options_unknown
 from guardeval.registry import build, configuration
 
 __all__ = ["METHODS", "TAKES", "Method", "place_of", "problems_of"]
@@ -186,7 +187,8 @@ def _model(cls: type, plugin: Any) -> Iterator[str]:
         yield f"says draws={traits.draws} in its traits and has no {_DRAWS}{place_of(cls)}"
     place = place_of(inspect.getattr_static(cls, "identity", cls)) or place_of(cls)
     try:
-        told = [json.dumps(dict(p.identity), sort_keys=True) for p in (plugin, plugin, build(cls, {}, cls.__name__))]
+        told = [identity_text(p) for p in (plugin, plugin, build(cls, {}, cls.__name__))]
+        left_out = options_left_out(plugin)
     except GuardevalError:
         return  # it needs a server, a file, a key: only its user can tell
     except (TypeError, ValueError) as e:
@@ -194,6 +196,15 @@ def _model(cls: type, plugin: Any) -> Iterator[str]:
         return
     if len(set(told)) > 1:
         yield f"has an identity that changes: {told[0]:.100}, then {told[-1]:.100}; no answer would be found again{place}"
+        return
+    if left_out:
+        tried = ", ".join(f"{name}={value!r}" for name, value in left_out.items())
+        yield (
+            f"has the same identity with {tried}: answers of one configuration are given for another; put the option into the "
+            f"identity, or name it in not_in_identity where it cannot change an answer{place}"
+        )
+    if unknown := options_unknown(plugin):
+        yield f"names {', '.join(unknown)} in not_in_identity, and has no such option{place_of(cls)}"
 
 
 # ---- attributes ----

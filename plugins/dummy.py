@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from guardeval.contracts import Completion, Judgement, Request, Traits
 from guardeval.data import Target
@@ -23,6 +23,8 @@ class Dummy:
     model: str = "dummy"
     text: str | None = None
     latency: float = 0.0  # seconds a batch takes
+
+    not_in_identity: ClassVar[tuple[str, ...]] = ("latency",)
 
     @property
     def identity(self) -> Mapping[str, Any]:

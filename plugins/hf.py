@@ -53,6 +53,7 @@ class HF:
     trust_remote_code: bool = False
 
     path_options: ClassVar[tuple[str, ...]] = ("model", "adapter")
+    not_in_identity: ClassVar[tuple[str, ...]] = ("batch",)
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -87,6 +88,7 @@ class HF:
             "max_length": self.max_length,
             "attention": self.attention,
             "thinking": self.thinking,
+            **({"trust_remote_code": True} if self.trust_remote_code else {}),  # another code for the same weights
         }
 
     @property

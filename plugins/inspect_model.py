@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from guardeval.contracts import Completion, Request, Traits
@@ -49,6 +49,8 @@ class Inspect:
     args: Mapping[str, Any] = field(default_factory=dict)  # the provider's own options, Inspect's -M, as JSON
     config: Mapping[str, Any] = field(default_factory=dict)  # more of Inspect's GenerateConfig, as JSON: reasoning_effort, …
     price: tuple[float, float] | None = None  # US dollars per million tokens in, out
+
+    not_in_identity: ClassVar[tuple[str, ...]] = ("timeout", "api_key_env", "price")
 
     def __post_init__(self) -> None:
         if self.base_url is not None:

@@ -52,6 +52,7 @@ class LlamaCpp:
     timeout: float = 300.0
 
     path_options: ClassVar[tuple[str, ...]] = ("model",)
+    not_in_identity: ClassVar[tuple[str, ...]] = ("parallel", "threads", "start_timeout", "timeout")
 
     def __post_init__(self) -> None:
         least = {"context": 2, "parallel": 1, "threads": 1, "gpu_layers": 0}

@@ -40,6 +40,7 @@ class LmEval:
     name_option: ClassVar[str] = "backend"  # what stands behind ``lm_eval/``
     open_options: ClassVar[str] = "options"  # takes the options that are not named here
     path_options: ClassVar[tuple[str, ...]] = ("pretrained", "tokenizer", "peft")
+    not_in_identity: ClassVar[tuple[str, ...]] = ("batch",)
 
     def __post_init__(self) -> None:
         if self.batch < 1:

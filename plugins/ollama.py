@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from guardeval.api_errors import Refusal, error_of, quote, retry_after
@@ -48,6 +48,8 @@ class Ollama:
     timeout: float = 300.0  # seconds an attempt
     api_key_env: str | None = None  # None: OLLAMA_API_KEY if it is set
     price: tuple[float, float] | None = None  # US dollars per million tokens in, out
+
+    not_in_identity: ClassVar[tuple[str, ...]] = ("keep_alive", "timeout", "api_key_env", "price")
 
     def __post_init__(self) -> None:
         if self.base_url is not None:

@@ -42,6 +42,7 @@ class Onnx:
     provider: Literal["cpu", "cuda"] = "cpu"
 
     path_options: ClassVar[tuple[str, ...]] = ("model",)
+    not_in_identity: ClassVar[tuple[str, ...]] = ("batch", "threads")
 
     def __post_init__(self) -> None:
         if self.batch < 1:

@@ -49,6 +49,8 @@ class OpenAI:
     draws: int = 16  # of one question that a request asks for at most (`n`); 1 = a request a draw
     price: tuple[float, float] | None = None  # US dollars per million tokens in, out; None: list price if known
 
+    not_in_identity: ClassVar[tuple[str, ...]] = ("timeout", "api_key_env", "draws", "price")
+
     offline: ClassVar[OfflineLimits] = OfflineLimits(requests=50_000, size=200_000_000, price=0.5)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import orjson
 
@@ -49,6 +49,8 @@ class OpenAICompatible:
     draws: int = 16  # of one question that a request asks for at most (the server's `n`); 1 = a request a draw
     price: tuple[float, float] | None = None  # US dollars per million tokens in, out
 
+    not_in_identity: ClassVar[tuple[str, ...]] = ("timeout", "api_key_env", "draws", "price")
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", clean_base_url(self.base_url, root="/v1"))
         if not isinstance(self.extra, Mapping):
@@ -64,7 +66,8 @@ class OpenAICompatible:
     def identity(self) -> Mapping[str, Any]:
         identity = {"backend": "openai_compatible", "model": self.model, "base_url": self.base_url}
         rest = {"endpoint": self.endpoint, "top_logprobs": self.top_logprobs, "extra": dict(self.extra)}
-        return {**identity, **rest, "logprobs": self.logprobs}
+        limit = {} if self.max_tokens_field == "max_tokens" else {"max_tokens_field": self.max_tokens_field}
+        return {**identity, **rest, "logprobs": self.logprobs, **limit}  # a server may not know the other, and set no limit
 
     @cached_property
     def traits(self) -> Traits:

@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -199,6 +199,36 @@ class NoJson(Answers):
     identity = {"when": {1, 2}}
 
 
+class NoNumber(Answers):
+    identity = {"version": float("nan")}
+
+
+@dataclass(frozen=True)
+class LeavesOut:
+    """Its identity holds some of what it says."""
+
+    mood: Literal["calm", "cross"] = "calm"
+    heat: float = 0.0
+    loud: bool = False
+    words: int | None = None
+    tone: str = "low"
+    width: Literal["auto", "wide", "narrow"] = "auto"
+    timeout: float = 300.0
+
+    traits: ClassVar = Traits()
+    not_in_identity: ClassVar = ("timeout",)
+
+    @property
+    def identity(self):
+        return {"tone": self.tone, "width": "wide" if self.width == "auto" else self.width}  # as it comes out
+
+    async def generate(self, request): ...
+
+
+class Misspells(LeavesOut):
+    not_in_identity = ("mood", "heat", "loud", "words", "timeouts", "timeout")
+
+
 class DrawsAlone(Answers):
     traits = Traits(draws=4)
 
@@ -232,6 +262,13 @@ def test_a_class_that_keeps_its_contract_has_no_problem(kind, cls):
         ("models", TraitsOfItsOwn, "has traits that are dict, not guardeval.contracts.Traits"),
         ("models", NeverTheSame, "has an identity that changes"),
         ("models", NoJson, "has an identity that is not JSON"),
+        ("models", NoNumber, "has an identity that is not JSON"),
+        (
+            "models",
+            LeavesOut,
+            "has the same identity with heat=1.0, loud=True, mood='cross', words=1: answers of one configuration",
+        ),
+        ("models", Misspells, "names timeouts in not_in_identity, and has no such option"),
         ("models", DrawsAlone, "says draws=4 in its traits and has no async generate_draws(requests)"),
         ("trainers", TakesWords, "has takes = 'words': a tuple of samples, traces, pairs is wanted"),
         ("optimizers", Trains, "has no optimize"),

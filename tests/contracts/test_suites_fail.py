@@ -295,6 +295,28 @@ class Peeks(Contradicts):
 
 
 @dataclass(frozen=True)
+class Keyless:
+    """Has answers of its own for each of its options, and one identity for all."""
+
+    loud: bool = False
+    tone: str = "calm"
+    batch: int = 8
+
+    not_in_identity: ClassVar[tuple] = ("batch",)
+    traits: ClassVar[Traits] = Traits(batch=8)
+    identity: ClassVar[dict] = {"backend": "keyless"}
+
+    def generate_batch(self, requests):
+        return [Completion(f"{self.tone}{'!' if self.loud else ''}") for _ in requests]
+
+
+class NoNumber(Keyless):
+    """Has an identity that no JSON holds."""
+
+    identity = {"backend": "keyless", "version": float("nan")}
+
+
+@dataclass(frozen=True)
 class Overwrites(Linear):
     """Writes a log beside the work and replaces what is there."""
 
@@ -345,6 +367,16 @@ class TestReorders(ModelSuite):
 
 class TestContradicts(ModelSuite):
     plugin = broken.Contradicts
+    key_env = None
+
+
+class TestKeyless(ModelSuite):
+    plugin = broken.Keyless
+    key_env = None
+
+
+class TestNoNumber(ModelSuite):
+    plugin = broken.NoNumber
     key_env = None
 
 
@@ -405,6 +437,8 @@ EXPECTED = {
     "TestMemo": {"nothing_is_remembered_of_earlier_cases"},
     "TestRawCut": {"a_sample_without_text_is_a_verdict_or_a_clear_error", "an_unreadable_answer_is_never_a_label"},
     "TestContradicts": {"a_completion_is_complete"},
+    "TestKeyless": {"its_identity_holds_every_option_that_can_change_an_answer"},
+    "TestNoNumber": {"its_identity_is_json_and_stays"},
     "TestPeeks": {"gold_changes_nothing_and_stays_as_it_was"},
     "TestSearches": {"an_unreadable_answer_is_never_a_label", "an_answer_that_repeats_the_sample_is_never_a_label"},
     "TestRenders": {"the_sample_stands_in_the_prompt_as_it_is_and_once"},

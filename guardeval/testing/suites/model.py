@@ -18,6 +18,7 @@ import pytest
 from guardeval.contracts import BatchModel, Case, Completion, Finish, Frame, Judgement, Model, Prompt, Request, Sampling, Traits
 from guardeval.data import Sample, Target
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable, Transient
+from guardeval.identity_check import identity_text, options_left_out, options_unknown
 from guardeval.registry import build, configuration
 from guardeval.testing.builders import SHORT_POLICIES
 from guardeval.testing.faults import Faults, FaultServer
@@ -150,11 +151,19 @@ class ModelSuite(PluginSuite):
             after = self._identity(model)
             self.hold(before == after, "being asked does not change the identity", (before, after))
 
+    def test_its_identity_holds_every_option_that_can_change_an_answer(self) -> None:
+        with self.model() as model:
+            self._identity(model)
+            tried = options_left_out(model)
+            rule = "another value of an option is another identity, or not_in_identity names the option: it changes no answer"
+            self.hold(not tried, rule, f"the same identity with {tried}")
+            unknown = options_unknown(model)
+            self.hold(not unknown, "not_in_identity, a class attribute, names options of the constructor", unknown)
+
     def _identity(self, model: Any) -> str:
-        found = model.identity
         try:
-            return json.dumps(dict(found), sort_keys=True)
-        except TypeError as e:
+            return identity_text(model)
+        except (TypeError, ValueError) as e:
             self.hold(False, "the identity is JSON: it stands in cache keys and in run.yaml", e)
             raise
 
