@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
+import os
 import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+
+import yaml
 
 import guardeval
 from guardeval.errors import ConfigError, did_you_mean
@@ -31,7 +36,9 @@ class Names:
 
     @property
     def class_name(self) -> str:
-        return "".join(part.capitalize() for part in self.name.split("_"))
+        """``MySolver``; with the kind after it where that is a word of Python's own, or one that the files use themselves."""
+        name = "".join(part.capitalize() for part in self.name.split("_"))
+        return name if _is_free(name, self.kind) else f"{name}{self.kind.capitalize()}"
 
     @property
     def module(self) -> str:
@@ -46,7 +53,13 @@ class Names:
         """What stands in the templates, by slot."""
         own = {"name": self.name, "class": self.class_name, "module": self.module, "distribution": self.distribution}
         kind = KINDS[self.kind]
-        known = {**own, "title": self.name.replace("_", " "), "kind": self.kind, "guardeval": guardeval.__version__}
+        known = {
+            **own,
+            "yaml": _as_yaml(self.name),
+            "title": self.name.replace("_", " "),
+            "kind": self.kind,
+            "guardeval": guardeval.__version__,
+        }
         about, data = _filled(kind.about, known), ", ".join(f'"{pattern}"' for pattern in kind.package_data)
         entries = [
             f'[project.entry-points."guardeval.{g}"]\n{self.name} = "{_filled(o, known)}"' for g, o in kind.entries.items()
@@ -111,6 +124,25 @@ def render(names: Names) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=32)
+def _words(kind: str) -> frozenset[str]:
+    """All words of the kind's Python files that are no slots."""
+    templates = files("guardeval.newcomers") / "templates"
+    texts = [templates.joinpath(name).read_text(encoding="utf-8") for name in KINDS[kind].files if name.endswith(".py.txt")]
+    return frozenset(re.findall(r"\w+", _SLOT.sub(" ", " ".join(texts))))
+
+
+def _is_free(name: str, kind: str) -> bool:
+    """A trainer brings a second class, its backend."""
+    taken = _words(kind)
+    return not keyword.iskeyword(name) and not hasattr(builtins, name) and not taken & {name, f"{name}Model", f"Test{name}"}
+
+
+def _as_yaml(name: str) -> str:
+    """A text in YAML, also where the bare word means something else: ``yes``, ``on``, ``null``."""
+    return name if yaml.safe_load(name) == name else f'"{name}"'
+
+
 def _filled(text: str, slots: Mapping[str, str]) -> str:
     return _SLOT.sub(lambda slot: slots[slot[1]], text)
 
@@ -141,16 +173,20 @@ def _taken(names: Names, kind: str, whose: str) -> ConfigError:
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    """All files, in a folder beside its place that is moved there when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    """All files, in a folder of their own that is moved to its place when it is whole; into one that is there, part by part."""
+    folder = Path(os.path.realpath(folder))  # `.` has no name, and what a link leads to may lie elsewhere
+    there = folder.is_dir()
+    (folder if there else folder.parent).mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder if there else folder.parent))
     try:
         whole = staging / "package"
         for place, text in texts.items():
             (whole / place).parent.mkdir(parents=True, exist_ok=True)
             (whole / place).write_text(text, encoding="utf-8", newline="\n")
-        if folder.exists():
-            folder.rmdir()
-        whole.rename(folder)
+        if not there:
+            whole.rename(folder)
+            return
+        for part in sorted(whole.iterdir()):
+            part.rename(folder / part.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

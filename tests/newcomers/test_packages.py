@@ -194,6 +194,34 @@ def test_a_name_is_spelt_as_python_and_as_distributions_spell_it(given, name, cl
     compile(render(names)[f"{names.module}/{name}.py"], name, "exec")
 
 
+NAMES = {
+    "solver": "none true false prompt frame request target solver_suite sampling verdict exception test",
+    "scorer": "none judgements mapping class_var test_case",
+    "model": "completion judgement target model_suite traits",
+    "trainer": "trainer model counter sample exposure model_card",
+}
+
+
+def test_a_name_may_be_a_word_of_pythons_or_of_the_files_themselves(tmp_path):
+    """The packages' own tests, but for those that start processes or want the package installed."""
+    made = [write_package(kind, name, tmp_path / f"{kind}_{name}") for kind, names in NAMES.items() for name in names.split()]
+    slow = ("constructor", "importing", "heavy", "travels", "trains", "environment", "hostile", "judges_what")
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-k", f"not ({' or '.join(slow)})")
+    path = os.pathsep.join(str(m.folder) for m in made)
+    done = shell(tmp_path, [*words, *(m.folder / "tests" for m in made)], PYTHONPATH=path)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert {names_of(k, "none").class_name for k in ("solver", "scorer")} == {"NoneSolver", "NoneScorer"}
+
+
+@pytest.mark.parametrize("name", ["yes", "on", "null", "true"])
+def test_the_name_of_a_task_may_be_a_word_of_yaml(tmp_path, capsys, name):
+    write_package("task", name, tmp_path / "made")
+    assert said(capsys, "validate", "task", tmp_path / "made" / f"guardeval_task_{name}")[:2] == (
+        0,
+        "1 tasks checked, 0 problems",
+    )
+
+
 @pytest.mark.parametrize("given", ["", "1st", "class", "a/b", "../x", "ä", "_x", "x_", "a__b", "x" * 51, "a;b", 'a"b'])
 def test_what_is_no_name_is_refused(given, tmp_path):
     with pytest.raises(ConfigError, match="is no name for a plugin: a-z, 0-9 and _"):
@@ -245,6 +273,22 @@ def test_an_empty_folder_is_filled_and_the_command_says_what_comes_next(tmp_path
     ]  # fmt: skip
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert "[[" not in "".join(p.read_text() for p in (tmp_path / "out").rglob("*") if p.is_file())
+
+
+def test_an_empty_folder_may_be_the_working_folder_or_behind_a_link(tmp_path, monkeypatch, capsys):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there", target_is_directory=True)
+    monkeypatch.chdir(tmp_path / "here")
+    before = (tmp_path / "here").stat().st_ino
+    for out in (".", "../link"):
+        code, _, err = said(capsys, "new", "scorer", "thrifty", "-o", out)
+        assert code == 0, err
+        assert (tmp_path / "here" / out / "guardeval_scorer_thrifty" / "thrifty.py").is_file()
+    assert (tmp_path / "here").stat().st_ino == before
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["here", "link", "there"]
+    assert not [p for p in (tmp_path / "here").iterdir() if p.name.startswith(".here")]
 
 
 def test_an_unknown_kind_is_refused_with_the_nearest(capsys):
