@@ -65,7 +65,10 @@ def _values(spec: Spec, key: str, target: Target) -> dict[str | None, Any]:
             if name not in known:
                 raise spec.error(f"`{key}` by target: {name!r} is none of {', '.join(sorted(known))}", key)
         said = said.get(str(target), [])
-    return {canonical(v): v for v in (said if isinstance(said, list) else [said])}
+    try:
+        return {canonical(v): v for v in (said if isinstance(said, list) else [said])}
+    except DataError as e:
+        raise spec.error(f"`{key}`: {e}; put a text that YAML reads as something else into quotes", key) from e
 
 
 def _column(spec: Spec, target: Target) -> LabelSpec:

@@ -165,7 +165,10 @@ def _where(spec: Spec) -> tuple[tuple[str, frozenset[str | None], bool], ...]:
             wanted = spec.spec(column).only(("not",)).values.get("not")
             among = False
         values = wanted if isinstance(wanted, list) else [wanted]
-        out.append((str(column), frozenset(canonical(v) for v in values), among))
+        try:
+            out.append((str(column), frozenset(canonical(v) for v in values), among))
+        except DataError as e:
+            raise spec.error(f"`{column}`: {e}; put a text that YAML reads as something else into quotes", column) from e
     return tuple(out)
 
 

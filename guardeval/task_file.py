@@ -297,7 +297,12 @@ def _data_files(top: Spec, folder: Path) -> tuple[Path, ...]:
         split = top.text("test_split") or top.text("training_split") or "test"
         files = files.get(split, next(iter(files.values()), None))
     names = [files] if isinstance(files, str) else files
-    if not names or not all(isinstance(n, str) for n in names):
+    if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+        given = kwargs.values["data_files"]
+        raise kwargs.error(
+            f"`data_files` is {given!r:.100}; a file's name, a list, or a map of splits to these is wanted", "data_files"
+        )
+    if not names:
         raise top.error(
             f"`dataset_path: {kind}` reads files: name them in `dataset_kwargs: {{data_files: my_rows.{kind}}}`", "dataset_path"
         )

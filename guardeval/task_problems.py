@@ -19,6 +19,7 @@ _PLACEHOLDERS: dict[Keys, Any] = {
     ("metadata", "target"): "prompt_harmfulness",
     ("metadata", "version"): 1,
     ("dataset_path",): "owner/name",
+    ("dataset_kwargs", "data_files"): "rows",
 }
 _MEANT = re.compile(r"unknown key .*; did you mean '([^']+)'\?")
 _PLACE = re.compile(r"^(.+?:\d+)(?=: )")

@@ -99,6 +99,46 @@ def test_every_problem_of_a_task_file_is_told_with_its_line_and_column(tmp_path)
     assert [part in one for part, one in zip(wanted, told, strict=True)] == [True] * len(wanted), told
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("dataset_kwargs: {data_files: 3}", ":3:18: `data_files` is 3; a file's name, a list"),
+        ("dataset_kwargs: {data_files: true}", ":3:18: `data_files` is True; a file's name, a list"),
+        (
+            "dataset_kwargs: {data_files: {test: [a.csv, 3]}}",
+            ":3:18: `data_files` is {'test': ['a.csv', 3]}; a file's name, a list",
+        ),
+        ("dataset_kwargs: {data_files: []}", ":2:1: `dataset_path: csv` reads files: name them in"),
+        ("dataset_kwargs: {}", ":2:1: `dataset_path: csv` reads files: name them in"),
+    ],
+)
+def test_what_are_no_files_is_told_where_they_are_named(tmp_path, line, said):
+    (tmp_path / "odd.yaml").write_text(
+        f"task: odd\ndataset_path: csv\n{line}\nmetadata: {{version: 1, target: prompt_harmfulness}}\n"
+    )
+    (problem,) = validate_tasks([str(tmp_path)], "odd").found
+    assert f"odd.yaml{said}" in problem
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ("positive: [[bad]], negative: ok", ":6:28: `positive`: ['bad'] is list; a text, a number or a truth value is wanted"),
+        ("positive: 2024-01-01, negative: ok", ":6:28: `positive`: datetime.date(2024, 1, 1) is date; a text, a number or"),
+        (
+            "positive: bad, negative: {prompt_harmfulness: [{a: b}]}",
+            ":6:43: `negative`: {'a': 'b'} is dict; a text, a number or",
+        ),
+    ],
+)
+def test_a_label_that_is_no_value_is_told_with_file_and_line(tmp_path, values, said):
+    (tmp_path / "odd.yaml").write_text(
+        "task: odd\ndataset_path: a/b\nmetadata:\n  version: 1\n  target: prompt_harmfulness\n"
+        f"  label: {{column: verdict, {values}}}\n"
+    )
+    assert f"odd.yaml{said}" in validate_tasks([str(tmp_path)], "odd").found[0]
+
+
 def test_rows_are_read_where_they_are_here_and_a_task_of_the_hub_is_noted(tmp_path):
     head = "metadata: {version: 1, target: prompt_harmfulness}\n"
     (tmp_path / "own.yaml").write_text("task: own\ndataset_path: csv\ndataset_kwargs: {data_files: own.csv}\n" + head)
