@@ -69,6 +69,7 @@ class _Tally:
     texts: dict[int, bool] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+    unmet: set[str] = field(default_factory=set)  # columns of ids that no row had so far
 
     def problem(self, message: str) -> None:
         self.counts["bad"] += 1
@@ -88,6 +89,8 @@ class _Tally:
             self.counts["contradicting"] += self.texts[text] is not label
         else:
             self.texts[text] = label
+        if self.unmet:
+            self.unmet.difference_update(sample.doc)
         if sample.id in self.ids:
             self.counts["same_id"] += 1
         self.ids.add(sample.id)
@@ -95,7 +98,8 @@ class _Tally:
 
 def check_rows(rows: Rows) -> TaskReport:
     """Read all rows to the end, whatever is wrong with some of them."""
-    tally = _Tally()
+    named = {shape.name: shape.id for shape in rows.task.shapes if shape.id and not shape.id.endswith("?")}
+    tally = _Tally(unmet=set(named.values()))
     target = rows.task.target
     for place, what in rows.audit():
         tally.counts["rows"] += ": row " in place  # a file that cannot be read at all is no row
@@ -107,6 +111,7 @@ def check_rows(rows: Rows) -> TaskReport:
         else:
             tally.counts[what] += 1
     counts = tally.counts
+    tally.unmet &= {named[shape] for shape in rows.shapes if shape in named}
     problems, notes = _remarks(rows, tally)
     return TaskReport(
         rows.task.name,
@@ -150,6 +155,9 @@ def _remarks(rows: Rows, tally: _Tally) -> tuple[tuple[str, ...], tuple[str, ...
     elif rows.kind != "sample" and kept:
         differing = [f"{counts[k]} {k}, expected {n}" for k, n in expected.items() if k != "rows" and counts[k] != n]
         problems += [f"counts differ from the benchmark's: {'; '.join(differing)}"] if differing else []
+    if counts["positive"] + counts["negative"]:
+        said = "that `id` names: samples are known by their row numbers"
+        notes += [f"no row has the column {column!r} {said}" for column in sorted(tally.unmet)]
     if counts["repeated"]:
         notes.append(
             f"{counts['repeated']} samples repeat an earlier text, {counts['contradicting']} of them with another label"

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from guardeval.errors import GuardevalError, did_you_mean
+from guardeval.errors import GuardevalError, PluginError, did_you_mean
 from guardeval.model_folder import exposure_of
 from guardeval.models import packaged_folder, read_model_folder
-from guardeval.plugin_check import METHODS, problems_of
+from guardeval.plugin_check import METHODS, place_of, problems_of
 from guardeval.registry import KINDS, Registry, owner
 from guardeval.task import Task, TaskIndex
 from guardeval.task_problems import placed
+from guardeval.yaml_files import load_yaml
 
 __all__ = ["Checked", "Named", "named_plugins", "validate_folder", "validate_named", "validate_plugins", "validate_tasks"]
 
@@ -76,20 +77,46 @@ def _check_task(out: Checked, index: TaskIndex, name: str, among_all: bool, data
         return  # a group that selects well: its tasks come by themselves
     for task in tasks:
         out.checked += 1
-        source = data or _here(task)
-        if source is None:
+        unusable = [f"task {task.name}: {p}" for p in _named_in_vain(task, index.registry)]
+        out.found += unusable
+        sources = [data] if data is not None else _here(task)
+        if not sources and not unusable:
             out.notes.append(f"task {task.name}: its rows are on the hub and were not read; --data hub, or a path, reads them")
-            continue
+        for source in sources:
+            _check_rows(out, task, source)
+
+
+def _check_rows(out: Checked, task: Task, source: str) -> None:
+    try:
+        report = task.check(source)
+    except GuardevalError as e:
+        out.found.append(f"task {task.name}: {e}")
+        return
+    out.found.extend(f"task {task.name}: {p}" for p in report.problems)
+    out.notes.extend(f"task {task.name}: {report.source}: {n}" for n in report.notes)
+
+
+def _here(task: Task) -> list[str]:
+    """``--data`` for the rows that need no network: the task's own files, and its sample."""
+    return ["hub"] * bool(task.data_files) + ["sample"] * (task.sample is not None and task.sample.is_file())
+
+
+def _named_in_vain(task: Task, registry: Registry) -> Iterator[str]:
+    """Scorers and a sample that the file names, and that are not there; with their place."""
+    for name in task.scorers:
         try:
-            problems = task.check(source).problems
+            registry.load("scorers", name)
         except GuardevalError as e:
-            problems = (str(e),)
-        out.found.extend(f"task {task.name}: {p}" for p in problems)
+            yield _placed_in(task, "scorers", str(e))
+    if task.sample is not None and not task.sample.is_file():
+        yield _placed_in(task, "sample", f"`sample`: {task.sample}: is no file")
 
 
-def _here(task: Task) -> str | None:
-    """``--data`` for the rows that need no network: the task's own files, else its sample."""
-    return "hub" if task.data_files else "sample" if task.sample is not None else None
+def _placed_in(task: Task, key: str, said: str) -> str:
+    try:
+        return placed(load_yaml(task.path).spec("metadata").error(said, key))
+    except GuardevalError:  # a task of another tool's, which has no such file
+        return said
 
 
 # ---- plugins ----
@@ -149,21 +176,25 @@ class Named:
 def named_plugins(given: str, registry: Registry) -> list[Named]:
     """Plugins of that name, of any kind; of that distribution; or the class behind ``package.module:Class``.
 
-    Raises :class:`~guardeval.errors.PluginError` for a class that does not import.
+    Raises :class:`~guardeval.errors.PluginError` for a class that does not import, and one without the method of any kind.
     """
     if ":" in given:
         cls = registry.load("solvers", given)  # any kind: a class path is only imported
-        return [Named(kind, given) for kind, methods in METHODS.items() if any(hasattr(cls, m.name) for m in methods)]
+        found = [Named(kind, given) for kind, methods in METHODS.items() if any(hasattr(cls, m.name) for m in methods)]
+        if not found:
+            wanted = "; ".join(f"{' or '.join(map(str, methods))} of a {kind[:-1]}" for kind, methods in METHODS.items())
+            raise PluginError(f"{given} is no plugin: it has none of the methods that make one: {wanted}{place_of(cls)}")
+        return found
     kind, slash, name = given.partition("/")
     if slash and kind + "s" in KINDS:
         return [Named(kind + "s", name)] if name in registry.entries(kind + "s") else []
-    found = [
+    named = [
         Named(kind, entry.name)
         for kind in KINDS
         for entry in registry.all_entries(kind)
         if entry.name == given or (entry.dist is not None and _normal(entry.dist.name) == _normal(given))
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(named))
 
 
 def _normal(name: str) -> str:
@@ -223,7 +254,6 @@ def _touched(cls: type[Any]) -> Iterator[str]:
     """What importing and making a class did too early, seen in a new process; nothing where only its user can make it."""
     import inspect
 
-    from guardeval.plugin_check import place_of
     from guardeval.registry import build, configuration
     from guardeval.testing.clean_room import look
 

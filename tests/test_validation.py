@@ -13,7 +13,7 @@ import pytest
 from guardeval.contracts import Traits
 from guardeval.plugin_check import problems_of
 from guardeval.registry import KINDS, Registry
-from guardeval.validation import named_plugins, validate_folder, validate_plugins, validate_tasks
+from guardeval.validation import named_plugins, validate_folder, validate_named, validate_plugins, validate_tasks
 
 
 def registry(**entries: tuple[str, str]) -> Registry:
@@ -150,6 +150,45 @@ def test_rows_are_read_where_they_are_here_and_a_task_of_the_hub_is_noted(tmp_pa
     assert ["task far: its rows are on the hub" in n for n in found.notes] == [True]
 
 
+OWN = "task: own\ndataset_path: csv\ndataset_kwargs: {{data_files: own.csv}}\nmetadata:\n  version: 1\n  target: prompt_harmfulness\n  {}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("scorers: [nope]", "own.yaml:7:3: unknown scorer 'nope'"),
+        ("scorers: [classification, 'json:Nothing']", "own.yaml:7:3: scorer 'json:Nothing' does not import"),
+        ("sample: nope.jsonl", "own.yaml:7:3: `sample`: "),
+    ],
+)
+def test_what_a_task_names_and_is_not_there_is_a_problem(tmp_path, line, said):
+    (tmp_path / "own.yaml").write_text(OWN.format(line))
+    (tmp_path / "own.csv").write_text("prompt,label\nhello,unharmful\nbomb,harmful\n")
+    (problem,) = validate_folder(str(tmp_path)).found
+    assert said in problem
+    assert problem.startswith("task own: ")
+
+
+def test_the_rows_of_a_sample_are_read_beside_the_tasks_own(tmp_path):
+    (tmp_path / "own.yaml").write_text(OWN.format("sample: few.jsonl"))
+    (tmp_path / "own.csv").write_text("prompt,label\nhello,unharmful\nbomb,harmful\n")
+    (tmp_path / "few.jsonl").write_text('{"prompt": "hello", "label": "perhaps"}\n')
+    (problem,) = validate_folder(str(tmp_path)).found
+    assert "few.jsonl: row 1" in problem
+
+
+def test_what_is_worth_knowing_of_the_rows_is_noted(tmp_path):
+    (tmp_path / "own.yaml").write_text(OWN.format("id: nope"))
+    (tmp_path / "own.csv").write_text("prompt,label\nhello,unharmful\nhello,unharmful\n")
+    found = validate_folder(str(tmp_path))
+    assert found.found == []
+    assert [n.rpartition("own.csv: ")[2] for n in found.notes] == [
+        "no row has the column 'nope' that `id` names: samples are known by their row numbers",
+        "1 samples repeat an earlier text, 0 of them with another label",
+        "only one class occurs: precision or recall says nothing",
+    ]
+
+
 # ---- classes against their contracts ----
 
 
@@ -219,6 +258,10 @@ class Answers:
     traits: ClassVar = Traits(classifies=True)
 
     def generate_batch(self, requests): ...
+
+
+class Nothing:
+    async def slove(self, case, model): ...
 
 
 class Nameless:
@@ -331,3 +374,10 @@ def test_plugins_are_found_by_name_kind_distribution_and_class():
     assert len(named_plugins("guardeval", installed)) > 30
     assert [p.kind for p in named_plugins("guardeval.solvers.direct:Direct", installed)] == ["solvers"]
     assert named_plugins("nothing", installed) == []
+
+
+def test_a_class_without_the_method_of_any_kind_is_told_so_with_the_methods():
+    (problem,) = validate_named([f"{__name__}:Nothing"]).found
+    assert problem.startswith(f"{__name__}:Nothing is no plugin: it has none of the methods that make one: ")
+    assert "async solve(case, model) of a solver; score(judged) of a scorer" in problem
+    assert re.search(r"test_validation\.py:\d+\)$", problem)
