@@ -29,5 +29,7 @@ def reads_gold(solver: Solver) -> bool:
     """Whether a solver, or one that it holds, says so: its verdicts measure no guard."""
     if getattr(solver, "reads_gold", False):
         return True
-    held = [getattr(solver, f.name) for f in dataclasses.fields(solver)] if dataclasses.is_dataclass(solver) else []
+    held: list[object] = (
+        [getattr(solver, f.name) for f in dataclasses.fields(solver)] if dataclasses.is_dataclass(solver) else []
+    )
     return any(reads_gold(h) for h in held if isinstance(h, Solver))
