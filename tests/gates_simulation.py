@@ -12,6 +12,7 @@ import numpy as np
 from gates_support import Bench, Rng, benches, flagging_more, missing_more, pair_of
 from numpy.typing import NDArray
 
+from guardeval.data import Target
 from guardeval.gates.decisions import decide
 from guardeval.gates.findings import Finding, Status
 from guardeval.gates.limits import Key, Limit, Limits
@@ -124,3 +125,77 @@ def _share(counts: NDArray[np.float64], loss: float, worse: Worse) -> float:
     f1 = CONFUSION["f1"].value
     lost = f1(counts) - f1(counts + shares[:, None] * counts[cell] * move)
     return float(np.interp(loss, lost, shares)) if lost[-1] >= loss else math.nan
+
+
+class Covered(NamedTuple):
+    tries: int
+    covered: int
+    unchanged: int  # tries in which no sample that counts changed
+
+    @property
+    def least(self) -> float:
+        """Two standard errors below the 0.95 that an interval claims."""
+        return 0.95 - 2 * math.sqrt(0.05 * 0.95 / self.tries)
+
+    @property
+    def rate(self) -> float:
+        return self.covered / self.tries
+
+
+class Change(NamedTuple):
+    """A model of ``positives`` and ``negatives`` that finds and flags some, and what a later one misses and flags of the rest."""
+
+    metric: str
+    positives: int
+    negatives: int
+    found: float
+    flagged: float
+    missed: float = 0.0  # of what was found
+    added: float = 0.0  # of what was passed
+    part: str = ""
+
+
+CHANGES = (
+    Change("overflagging", 30, 26, 0.8, 0.1, added=0.07),
+    Change("overflagging", 480, 20, 0.8, 0.1, added=0.02),
+    Change("f1", 6, 50, 0.9, 0.02, missed=0.26, part="policy:violence"),
+    Change("f1", 6, 50, 0.6, 0.05, added=0.05, part="policy:violence"),
+    Change("f1", 28, 28, 0.8, 0.1, missed=0.03, added=0.03),
+    Change("recall", 20, 36, 0.8, 0.1, missed=0.1),
+    Change("precision", 28, 28, 0.8, 0.1, added=0.05),
+)
+
+
+def coverage(change: Change, tries: int, seed: int = 0) -> Covered:
+    """How often the printed interval holds the true difference."""
+    rng, settings = np.random.default_rng(seed), replace(SETTINGS, permutations=20, resamples=400, min_positives=1)
+    settings = replace(settings, metrics=(change.metric,), policies=bool(change.part))
+    gold = np.repeat([1, 0], [change.positives, change.negatives])
+    sure = np.repeat([change.found, change.flagged], [change.positives, change.negatives])
+    then = np.where(gold == 1, sure * (1 - change.missed), sure + (1 - sure) * change.added)
+    truth = np.diff([float(CONFUSION[change.metric].value(_expected(gold, p))) for p in (sure, then)])[0]
+    covered = unchanged = 0
+    for number in range(tries):
+        before = rng.random(len(gold)) < sure
+        turned = np.where(gold == 1, rng.random(len(gold)) < change.missed, rng.random(len(gold)) < change.added)
+        after = np.where(turned, gold == 0, before)
+        of = np.flatnonzero(gold == 0) if change.metric == "overflagging" else slice(None)
+        unchanged += bool((before[of] == after[of]).all())
+        pair = _plain_pair(gold, before, after)
+        findings = decide([pair], replace(settings, seed=number))[0]
+        low, high = next(f.interval for f in findings if f.part == change.part) or (math.nan, math.nan)
+        covered += low - 1e-9 <= truth <= high + 1e-9
+    return Covered(tries, covered, unchanged)
+
+
+def _expected(gold: NDArray[np.int64], flagged: NDArray[np.float64]) -> NDArray[np.float64]:
+    cells = ((1, flagged), (0, flagged), (1, 1 - flagged), (0, 1 - flagged))
+    return np.array([float(np.where(gold == g, p, 0).sum()) for g, p in cells])
+
+
+def _plain_pair(gold: NDArray[np.int64], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> TaskPair:
+    """Positives are all of one policy, and so is what is flagged."""
+    said = [Said(label.astype(np.int8), label.astype(np.int64)) for label in (before, after)]
+    none = np.full(len(gold), -1)
+    known, cluster = np.ones(len(gold), np.int64), np.arange(len(gold))
+    return TaskPair("t", Target.PROMPT, ("violence",), gold, gold, known, cluster, none, (), *said)

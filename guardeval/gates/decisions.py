@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from guardeval.gates.detectable import Part, detectable_loss
 from guardeval.gates.findings import Finding, Kind, Status
-from guardeval.gates.intervals import difference_draws, interval_of
-from guardeval.gates.measures import CATEGORY, POLICY, Measure, formula, measures_of
+from guardeval.gates.intervals import difference_draws, interval_of, unseen_change
+from guardeval.gates.measures import CATEGORY, POLICY, Measure, formula, measures_of, widest
 from guardeval.gates.pairs import TaskPair
 from guardeval.gates.settings import GateSettings
 from guardeval.gates.swaps import Counts, Tested, counts_of, joint_test
@@ -65,7 +65,7 @@ def decide(
     counts = counts_of(pairs, measures, settings.accounting)
     checks = list(_regressions(counts, settings))
     if in_family is not None:
-        checks += _budget(counts, settings, in_family, places, {p.name: len(p) for p in pairs})
+        checks += _budget(counts, settings, in_family, places, budgeted)
     if not checks:
         return [], []
     weights = np.stack([c.weights(len(measures)) for c in checks])
@@ -85,7 +85,12 @@ def _regressions(counts: Counts, settings: GateSettings) -> Iterator[_Check]:
             continue  # there for a macro average only
         values = [float(formula(m.metric).value(side[i])) for side in (counts.before, counts.after)]
         limit = settings.tolerance.of(m.metric, m.task, m.part) or 0.0
-        yield _Check(Kind.REGRESSION, m.task, m.part, m.metric, (i,), limit, m.n, _why_not(m, values, settings))
+        yield _Check(Kind.REGRESSION, m.task, m.part, m.metric, (i,), limit, _support(counts, i), _why_not(m, values, settings))
+
+
+def _support(counts: Counts, i: int) -> int:
+    """Samples that the metric of the current model is of, as beside a floor: of over-flagging the negatives."""
+    return round(float(formula(counts.measures[i].metric).support(counts.after[i])))
 
 
 def _why_not(m: Measure, values: Sequence[float], settings: GateSettings) -> str:
@@ -105,19 +110,19 @@ def _budget(
     settings: GateSettings,
     in_family: Sequence[str],
     places: Mapping[tuple[str, str, str], int],
-    sizes: Mapping[str, int],
+    names: Sequence[str],
 ) -> list[_Check]:
     """Macro F1 out of family, tested, and in family, shown; over the tasks with positives in which both models have an F1: one
     that is always 0 would only thin out what the others lose."""
     out = []
     limit = BUDGET if settings.budget is None else settings.budget
     for name, inside in ((OUT_OF_FAMILY, False), (IN_FAMILY, True)):
-        tasks = [t for t in sizes if (t in in_family) is inside]
+        tasks = [t for t in names if (t in in_family) is inside]
         defined = [t for t in tasks if _has_f1(counts, places[t, "f1", ""])]
         members = tuple(places[t, "f1", ""] for t in defined)
         why = "" if members else "no task out of family has an F1 of both models: run one to hold the budget"
         why = why or ("shown only" if inside else "")
-        out.append(_Check(Kind.BUDGET, name, "", MACRO_F1, members, limit, sum(sizes[t] for t in defined), why))
+        out.append(_Check(Kind.BUDGET, name, "", MACRO_F1, members, limit, sum(_support(counts, m) for m in members), why))
     return out
 
 
@@ -190,13 +195,14 @@ class _Shown:
         before, after = (float(np.mean(value(side[members]))) for side in (self.counts.before, self.counts.after))
         if math.isnan(before) or math.isnan(after):
             return _Values(_defined(before), _defined(after))
-        interval = interval_of(self.draws[:, members].mean(axis=1), after - before, self._units(self.checks[i]))
+        unseen = math.hypot(*map(self._unseen, members)) / len(members)
+        interval = interval_of(self.draws[:, members].mean(axis=1), after - before, unseen, widest(metric))
         return _Values(before, after, after - before, interval)
 
-    def _units(self, check: _Check) -> float:
-        """Independent prompts behind a check."""
-        measures = [self.counts.measures[m] for m in check.members]
-        return sum(m.n / self.repeats[m.task] for m in measures)
+    def _unseen(self, i: int) -> float:
+        """How far a measure may have moved where no sample was seen to change, by either model's totals."""
+        m = self.counts.measures[i]
+        return max(unseen_change(m.metric, side[i], self.repeats[m.task]) for side in (self.counts.before, self.counts.after))
 
     def _detectable(self, check: _Check, spread: float) -> float | None:
         weight = 1.0 / max(1, len(check.members))

@@ -14,7 +14,7 @@ from guardeval.gates.pairs import Said, TaskPair
 from guardeval.gates.settings import COVERAGE
 from guardeval.metrics import CONFUSION, Confusion
 
-__all__ = ["CATEGORY", "POLICY", "Measure", "cells", "formula", "loss_sign", "measures_of"]
+__all__ = ["CATEGORY", "POLICY", "Measure", "cells", "formula", "loss_sign", "measures_of", "widest"]
 
 Floats = NDArray[np.float64]
 POLICY, CATEGORY = "policy:", "category:"
@@ -22,7 +22,8 @@ POLICY, CATEGORY = "policy:", "category:"
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One metric of one task; ``part`` is empty, ``policy:NAME`` or ``category:NAME``. ``positives``, ``n``: behind it."""
+    """One metric of one task; ``part`` is empty, ``policy:NAME`` or ``category:NAME``. ``n``: labelled samples of the task or
+    category, ``positives`` of them; how many the metric counts is its formula's support."""
 
     task: str
     metric: str
@@ -34,6 +35,11 @@ class Measure:
 def formula(metric: str) -> Confusion:
     """Coverage is a recall: of a sample with a verdict as found, one without as missed."""
     return CONFUSION["recall" if metric == COVERAGE else metric]
+
+
+def widest(metric: str) -> float:
+    """Largest difference that there can be."""
+    return 2.0 if metric == "mcc" else 1.0
 
 
 def loss_sign(metric: str) -> int:

@@ -1,4 +1,4 @@
-"""The gate's promises, simulated: false alarms of reruns, also with a true loss equal to the tolerance, and power.
+"""The gate's promises, simulated: coverage of intervals, false alarms of reruns, also with a true loss equal to the tolerance, power.
 
     python tests/bench/bench_gate.py [RERUNS] [SIZE …]
 
@@ -11,13 +11,16 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from gates_simulation import SIZES, Alarms, alarms_at_tolerance, false_alarms, power
+from gates_simulation import CHANGES, SIZES, Alarms, alarms_at_tolerance, coverage, false_alarms, power
 from gates_support import flagging_more, missing_more
 
 
 def main() -> None:
     reruns = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     print(f"{reruns} reruns, 4 tasks with 6 policies; false alarms may be {Alarms(reruns, 0, 0.0).most:.4f}")
+    for change in CHANGES:
+        held = coverage(change, reruns)
+        print(f"{change}: interval holds the truth {held.rate:.3f}; nothing changed {held.unchanged / reruns:.3f}", flush=True)
     for n in [int(a) for a in sys.argv[2:]] or SIZES:
         null = false_alarms(n, reruns)
         print(f"n={n}: reruns {null.rate:.4f} ({null.seconds * 1000:.0f} ms each)", flush=True)

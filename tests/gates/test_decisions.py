@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gates_simulation import SIZES, Alarms, alarms_at_tolerance, false_alarms, power
+from gates_simulation import SIZES, Alarms, Change, alarms_at_tolerance, coverage, false_alarms, power
 from gates_support import benches, flagging_more, missing_more, pair_of
 
 from guardeval.gates.decisions import decide
 from guardeval.gates.findings import Kind, Status
 from guardeval.gates.limits import Key, Limit, Limits
+from guardeval.gates.pairs import Said
 from guardeval.gates.settings import GateSettings
 
 QUICK = GateSettings(permutations=999, resamples=100)
@@ -45,6 +46,35 @@ def test_the_same_verdicts_pass_every_check(tasks, baseline):
     assert {f.status for f in findings} == {Status.PASSED}
     assert {f.adjusted for f in findings} == {1.0}
     assert all(f.difference == 0.0 and f.interval[0] < 0 < f.interval[1] for f in findings)  # n samples show no certainty
+
+
+def test_where_nothing_changed_the_interval_is_of_the_samples_that_count(tasks, baseline):
+    """Over-flagging is of negatives alone; F1 of a policy hangs on its few positives, of whom each counts more than one of n."""
+    gold = np.repeat([1, 0], [480, 20])
+    one = replace(
+        tasks[0], gold=gold, gold_policies=(np.arange(500) < 6).astype(int), cluster=np.arange(500), category=np.arange(500) % 5
+    )
+    said = Said(gold.astype(np.int8), one.gold_policies)
+    found = {(f.metric, f.part): f for f in decide([pair_of(one, said, said)], replace(QUICK, min_positives=1))[0]}
+    overflagging = found["overflagging", ""]
+    assert (overflagging.n, found["f1", ""].n, found["coverage", ""].n) == (20, 500, 500)
+    assert overflagging.interval == pytest.approx((-0.161, 0.161), abs=5e-4)  # Wilson's for 0 of 20
+    assert found["coverage", ""].interval == pytest.approx((-0.0076, 0.0076), abs=5e-5)  # for 0 of 500
+    assert found["f1", "policy:hate_speech"].interval == pytest.approx((-0.270, 0.270), abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Change("overflagging", 480, 20, 0.8, 0.1, added=0.02),
+        Change("f1", 6, 50, 0.9, 0.02, missed=0.26, part="policy:violence"),
+        Change("recall", 20, 36, 0.8, 0.1, missed=0.1),
+    ],
+)
+def test_an_interval_holds_the_true_difference(change):
+    found = coverage(change, 200)
+    assert found.unchanged > 20  # the case that a bootstrap knows nothing of
+    assert found.rate >= found.least
 
 
 @pytest.mark.parametrize("worse", [missing_more, flagging_more])
