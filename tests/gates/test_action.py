@@ -190,6 +190,26 @@ def test_finished_runs_are_found_by_pattern_and_a_failed_check_fails_the_step(ru
     assert "::error title=guardeval check::failed: 1 of" in ended.out
 
 
+def test_a_gate_that_could_decide_nothing_fails_the_step_and_no_check(runner):
+    run = "--task simplesafetytests --data sample --model embedded/word"  # no row is negative
+    made = runner.run(install="false", run_args=run, write_baseline="true", baseline="positives.json")
+    assert made.code == 0, made.out
+    words = "--metrics overflagging --no_policies"
+    ended = runner.run(install="false", run_args=run, baseline="positives.json", check_args=words)
+    assert ended.code == 1, ended.out
+    assert json.loads(Path(ended.outputs["report"]).read_text())["status"] == "undecided"
+    assert ended.outputs["failed"] == ""
+
+
+@pytest.mark.parametrize("words", ["--json other.json", "--junit=other.xml", "--write-baseline", "--write_baseline"])
+def test_what_has_an_input_of_its_own_is_no_further_argument(runner, words):
+    ended = runner.run(install="false", run_args=RUN, baseline="base line.json", working_directory="my guard", check_args=words)
+    assert ended.code == 2
+    assert ended.outputs == {"failed": "", "report": "", "junit": ""}
+    assert "has an input of its own" in ended.out
+    assert not (runner.workspace / "my guard" / "other.json").exists()
+
+
 def test_no_input_becomes_a_command(runner):
     evil = "$(touch pwned) `touch pwned`; touch pwned"
     ended = runner.run(
