@@ -57,6 +57,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises :class:`ConfigError` when the place cannot be written.
     """
+    if not path.name:  # `.` has none to write beside
+        raise ConfigError(f"{path}: cannot be written: it is a folder; name another file")
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as f:
@@ -339,16 +341,16 @@ class StoredRun:
 
 
 def read_run_yaml(path: Path) -> dict[str, Any]:
-    import yaml
+    """A mapping of flags to values. Raises :class:`ConfigError` where there is none, or a key stands twice."""
+    from guardeval.yaml_files import plain_values
 
     try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as e:
+    except OSError as e:
         raise ConfigError(f"{path}: cannot be read: {e}") from e
-    except yaml.YAMLError as e:
-        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(e).split())}") from e
+    record = plain_values(raw, str(path))
     if not isinstance(record, dict):
         raise ConfigError(f"{path}: holds {type(record).__name__}; a mapping of flags to values is wanted")
     return record

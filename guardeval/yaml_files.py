@@ -16,7 +16,7 @@ import yaml
 
 from guardeval.errors import ConfigError, PluginError, did_you_mean
 
-__all__ = ["FunctionRef", "Spec", "SpecError", "YamlFile", "load_yaml"]
+__all__ = ["FunctionRef", "Spec", "SpecError", "YamlFile", "load_yaml", "plain_values"]
 
 Keys = tuple[str | int, ...]
 _NOT_INHERITED = ("task_list",)  # lm-eval: it defines tasks of the included file only
@@ -255,23 +255,39 @@ def _parse(path: Path, shown: str) -> YamlFile:
         return FunctionRef(str(node.value).strip(), path.parent, f"{shown}:{node.start_mark.line + 1}")
 
     Loader.add_constructor("!function", function)
+    values, lines, columns = _read(Loader, raw, shown)
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{shown}: holds {_kind(values)}; a map of keys is wanted")
+    return YamlFile(path, values, lines, columns)
+
+
+def plain_values(raw: bytes, shown: str) -> Any:
+    """What a file of plain YAML holds, without includes and functions; None for an empty one.
+
+    Raises :class:`ConfigError` with file and line where it is no YAML, or a key stands twice in one map.
+    """
+    return _read(_Safe, raw, shown)[0]
+
+
+def _read(kind: Any, raw: bytes, shown: str) -> tuple[Any, dict[Keys, str], dict[Keys, int]]:
+    """The values, and where each stands."""
     lines: dict[Keys, str] = {}
     columns: dict[Keys, int] = {}
     try:
-        loader = Loader(raw)
+        loader = kind(raw)
         try:
             node = loader.get_single_node()
             _note_places(node, (), (lines, columns), shown, set())
-            values = {} if node is None else loader.construct_document(node)
+            values = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
     except yaml.YAMLError as e:
         raise ConfigError(f"{_place(shown, e)}: not valid YAML: {_problem(e)}") from e
     except RecursionError as e:
         raise ConfigError(f"{shown}: nested too deeply") from e
-    if not isinstance(values, dict):
-        raise ConfigError(f"{shown}: holds {_kind(values)}; a map of keys is wanted")
-    return YamlFile(path, values, lines, columns)
+    return values, lines, columns
 
 
 _Places = tuple[dict[Keys, str], dict[Keys, int]]  # of keys: file and line, column

@@ -6,6 +6,7 @@ import json
 import random
 import resource
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_numbers_that_json_cannot_hold_are_kept_as_text():
 
 def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path):
     (tmp_path / "folder").mkdir()
-    for place in (tmp_path / "folder", tmp_path / "no" / "such"):
+    for place in (tmp_path / "folder", tmp_path / "no" / "such", Path()):
         with pytest.raises(ConfigError, match=r"cannot be written: .*; name another file"):
             write_atomically(place, b"x")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
@@ -186,7 +187,8 @@ def test_an_output_path_that_is_a_file_is_refused(tmp_path):
     ("break_it", "message"),
     [
         (lambda p: (p / "run.yaml").unlink(), r"is no run folder \(run.yaml is not in it\)"),
-        (lambda p: (p / "run.yaml").write_text("a: [1"), r"run.yaml: is not valid YAML"),
+        (lambda p: (p / "run.yaml").write_text("a: [1"), r"run.yaml:2:1: not valid YAML"),
+        (lambda p: (p / "run.yaml").write_text("a: 1\nb: 2\na: 3\n"), r"run.yaml:3: the key 'a' stands here twice"),
         (lambda p: (p / "run.yaml").write_text("- 1"), r"run.yaml: holds list; a mapping"),
         (lambda p: (p / "run.yaml").write_text("task: x"), r"has no `record` of what ran"),
         (lambda p: next(p.glob("samples_*")).unlink(), r"samples_wildguard.*is not there: the run was cut off"),

@@ -44,12 +44,15 @@ def parse(command: str, summary: str, configure: Callable[[Parser], None], words
 
 
 def _refuse_empty(parser: Parser, parsed: argparse.Namespace) -> None:
-    """An empty value is a variable that was not set (``--samples "$IDS"``), never "all of them"."""
+    """An empty value, or a list of no names, is a variable that was not set (``--samples "$IDS"``, ``--task "$A,$B"``), never
+    "all of them"."""
     for action in parser._actions:
         given = getattr(parsed, action.dest, None)
-        if any(isinstance(v, str) and not v.strip() for v in (given if isinstance(given, list) else [given])):
+        empty = [v for v in (given if isinstance(given, list) else [given]) if isinstance(v, str) and not v.strip(" \t\n,")]
+        if empty:
             spellings = sorted(action.option_strings, key=lambda f: not f.startswith("--")) or [str(action.metavar)]
-            raise ConfigError(f"{parser.prog}: {spellings[0]} is empty; give a value, or leave it out")
+            said = f"{spellings[0]} {empty[0]!r}" if empty[0].strip() else spellings[0]
+            raise ConfigError(f"{parser.prog}: {said} is empty; give a value, or leave it out")
 
 
 def _snake(word: str) -> str:

@@ -123,7 +123,10 @@ def _set_up(
     chosen = select([experiments] if isinstance(experiments, str) else experiments)
     models = load_model_set(wanted.model_set, wanted.options)
     named = wanted.task.split(",") if isinstance(wanted.task, str) else wanted.task
-    tasks = tuple(t.strip() for t in named if t.strip()) or models.tasks
+    tasks = tuple(t.strip() for t in named if t.strip())
+    if wanted.task and not tasks:
+        raise ConfigError(f"task {wanted.task!r} names none; name one, or leave it out for the experiments' own")
+    tasks = tasks or models.tasks
     context = {"model set": models.as_dict(), "limit": wanted.limit, "seed": wanted.seed}
     bench = Workbench(
         models,

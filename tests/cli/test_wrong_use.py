@@ -144,7 +144,33 @@ def test_an_unreadable_config_is_named(said, tmp_path):
     (tmp_path / "c.yaml").write_text("task: [wildguard\n")
     code, text = said("run", "--config", tmp_path / "c.yaml")
     assert code == 2
-    assert "c.yaml: is not valid YAML" in text
+    assert "c.yaml:2:1: not valid YAML" in text
+    (tmp_path / "c.yaml").write_text("task: wildguard\nmodel: dummy\ntask: aegis\n")
+    code, text = said("run", "--config", tmp_path / "c.yaml")
+    assert code == 2
+    assert "c.yaml:3: the key 'task' stands here twice" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--task", ","),
+        ("run", "--task", "wildguard", "--tasks", " , "),
+        ("traces", "--task", ",,", "--model", "dummy", "-o", "t.json"),
+        ("experiment", "run", "27", "--task", ","),
+        ("experiment", "show", "27", "--task", ","),
+        ("export", "lm_eval", "--task", ",", "--solver", "direct"),
+        ("validate", "--task", ","),
+        ("data", "show", "--task", ","),
+        ("data", "leakage", "--task", ","),
+        ("bench", "--task", ","),
+        ("train", "linear", "--task", ","),
+    ],
+)
+def test_a_task_without_a_name_is_no_task_and_not_all(said, words):
+    code, text = said(*words)
+    assert code == 2
+    assert "is empty; give a value, or leave it out" in text
 
 
 def test_a_config_with_an_unknown_key_offers_the_nearest(said, tmp_path):
