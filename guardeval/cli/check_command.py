@@ -71,6 +71,7 @@ def execute(args: argparse.Namespace) -> int:
     if not args.baseline:
         raise ConfigError("guardeval check: --baseline FILE is wanted; with --write_baseline the runs are written to it")
     settings = settings_of(args)
+    _check_places(args)
     if args.write_baseline:
         return _write(args, settings)
     from guardeval.gates import check
@@ -107,6 +108,18 @@ def settings_of(args: argparse.Namespace) -> GateSettings:
         if values := getattr(args, name):
             flags[name] = dict(_entry(v, name) for v in values)
     return given.joined(flags, "guardeval check") if flags else given
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    """Before the work: a place that no report can be written to."""
+    for flag in ("json", "junit", "markdown"):
+        if (name := getattr(args, flag)) is None:
+            continue
+        path = Path(name)
+        if path.is_dir():
+            raise ConfigError(f"guardeval check: --{flag} {name!r}: is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise ConfigError(f"guardeval check: --{flag} {name!r}: there is no folder {path.parent}")
 
 
 def _entry(text: str, flag: str) -> tuple[str, str]:

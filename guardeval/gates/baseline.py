@@ -287,7 +287,7 @@ def open_baseline(where: Path | str, accounting: str = "strict") -> Baseline:
         return _read(record, str(where))
     except DataError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:  # int(inf) overflows
         raise DataError(f"{where}: is not as --write_baseline wrote it ({type(e).__name__}: {e}); write it again") from e
 
 

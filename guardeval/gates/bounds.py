@@ -42,7 +42,9 @@ def _bound(kind: Kind, key: Key, limit: Limit, side: TaskSide, base: TaskBaselin
     else:
         value, n = _value(key.metric, side.judged, settings.accounting)
         before = base.value(key.metric)
-        why = f"{key.metric} is undefined for these {n} samples" if math.isnan(value) else ""
+        if math.isnan(value) and _definable(key.metric, side.judged):
+            return _lost(kind, key, accounting, limit, before, side.judged)
+        why = f"{key.metric} is undefined for these {_of_labels(side.judged)}" if math.isnan(value) else ""
         why = why or ("the baseline does not hold it" if limit.relative and math.isnan(before) else "")
     most = limit.value * before if limit.relative else limit.value
     found = Finding(
@@ -50,6 +52,41 @@ def _bound(kind: Kind, key: Key, limit: Limit, side: TaskSide, base: TaskBaselin
         baseline=_defined(before), current=_defined(value), difference=_defined(value - before),
     )  # fmt: skip
     return _told(found, limit, why)
+
+
+def _definable(metric: str, judged: Judgements) -> bool:
+    """Whether right verdicts would give it a value: where they do and there is none, that is the model's doing."""
+    positives, negatives = (int((judged.gold == g).sum()) for g in (1, 0))
+    if metric not in CONFUSION:
+        return positives + negatives > 0
+    return not math.isnan(CONFUSION[metric].value(_cells(positives, 0, 0, negatives)))
+
+
+def _cells(*counts: float) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.array(counts, float)
+
+
+def _of_labels(judged: Judgements) -> str:
+    labelled = int((judged.gold >= 0).sum())
+    return f"{labelled} samples, {int((judged.gold == 1).sum())} of them positive"
+
+
+def _lost(kind: Kind, key: Key, accounting: str, limit: Limit, before: float, judged: Judgements) -> Finding:
+    """A limit that was asked for, on what the model leaves undefined: a guard that flags nothing has no precision to hold."""
+    told = f"{key.metric} is undefined: {_verdicts(judged)}, of {_of_labels(judged)}"
+    had = "" if math.isnan(before) else f"; the baseline has {before:.4g}"
+    most = limit.value * before if limit.relative else limit.value
+    return Finding(
+        kind, Status.FAILED, key.task, key.metric, f"{told}{had}; so the {kind} of {limit} is not held",
+        accounting=accounting, n=0, limit=_defined(most), baseline=_defined(before),
+    )  # fmt: skip
+
+
+def _verdicts(judged: Judgements) -> str:
+    flagged, passed = (int(((judged.gold >= 0) & (judged.label == v)).sum()) for v in (1, 0))
+    return f"{flagged} flagged and {passed} passed"
 
 
 def _told(found: Finding, limit: Limit, why: str) -> Finding:
@@ -85,12 +122,10 @@ def _value(metric: str, judged: Judgements, accounting: str) -> tuple[float, int
 
 
 def _counts(judged: Judgements, accounting: str) -> NDArray[np.float64]:
-    import numpy as np
-
     label, weight = account(judged, accounting)
     kept, gold = weight > 0, judged.gold
     each = [(gold == g) & (label == v) & kept for g, v in ((1, 1), (0, 1), (1, 0), (0, 0))]
-    return np.array([float(e.sum()) for e in each])
+    return _cells(*(float(e.sum()) for e in each))
 
 
 def _defined(value: float) -> float | None:

@@ -49,6 +49,8 @@ class Efforts:
         known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
         for name, value in known.items():
             known[name] = (math.nan if value is None else float(value)) if name in EFFORTS else int(value)
+            if math.isinf(known[name]):
+                raise ValueError(f"{name} is {value!r}")
         return cls(**known)
 
 

@@ -14,8 +14,8 @@ from guardeval.gates.candidate import Candidate, made_from, read_candidate
 from guardeval.gates.cohort import match
 from guardeval.gates.decisions import decide
 from guardeval.gates.findings import GateReport
-from guardeval.gates.limits import ANY
-from guardeval.gates.measures import CATEGORY, POLICY
+from guardeval.gates.limits import ANY, Key
+from guardeval.gates.measures import CATEGORY, POLICY, Measure, measures_of
 from guardeval.gates.pairs import TaskPair
 from guardeval.gates.settings import GateSettings
 
@@ -36,6 +36,7 @@ def check(runs: Sequence[Path | str], baseline: Path | str | Baseline, settings:
     _check_names(settings, base, candidate)
     cohort = match(candidate, base, settings)
     _check_parts(settings, cohort.pairs)
+    empty = _check_tested(settings, cohort.pairs)
     family, told = _family(settings, candidate, [p.name for p in cohort.pairs])
     findings, beside = decide(cohort.pairs, settings, family)
     findings += bounds(candidate, base, [p.name for p in cohort.pairs], settings)
@@ -57,7 +58,7 @@ def check(runs: Sequence[Path | str], baseline: Path | str | Baseline, settings:
         base.model,
         settings.alpha,
         time.perf_counter() - start,
-        (*cohort.notes, *told, *beside),
+        (*cohort.notes, *told, *empty, *beside),
         about,
     )
 
@@ -90,6 +91,44 @@ def _check_parts(settings: GateSettings, pairs: Sequence[TaskPair]) -> None:
             if key.part not in there | bare:
                 where = f"of {key.task}" if key.task != ANY else "of the tasks compared"
                 raise ConfigError(f"{what}: {key.part!r} is no policy or category {where}{did_you_mean(key.part, bare)}")
+
+
+def _check_tested(settings: GateSettings, pairs: Sequence[TaskPair]) -> list[str]:
+    """A limit on what is not tested would hold nothing. Raises :class:`ConfigError` with what there is; a policy that no task
+    compared has a positive of is a note, for one file of limits serves many sets of tasks."""
+    measures = [m for p in pairs for m in measures_of(p, settings.metrics, settings.policies, settings.slices)]
+    policies = {n for p in pairs for n in p.policy_names} if settings.policies else set()
+    notes = []
+    for what in ("tolerance", "require_detectable"):
+        whole_too = what == "tolerance"  # of a task, it goes for its policies and categories
+        for key in getattr(settings, what).given:
+            macro = what == "require_detectable" and bool(settings.in_family) and key == Key("f1")
+            elsewhere = key.task not in (ANY, *(p.name for p in pairs))  # left out by `task`
+            if macro or elsewhere or any(_meets(key, m, whole_too) for m in measures):
+                continue
+            if (key.metric, key.task) == ("f1", ANY) and key.part.removeprefix(POLICY) in policies:
+                notes.append(f"{what} {key}: no task compared has a known positive of it")
+                continue
+            raise ConfigError(f"{what}: {key} is not tested, so that nothing would be held; {_tested(settings, key, measures)}")
+    return notes
+
+
+def _meets(key: Key, measure: Measure, whole_too: bool) -> bool:
+    named = key.part in (measure.part, measure.part.partition(":")[2]) if key.part else whole_too or not measure.part
+    return named and key.metric == measure.metric and key.task in (ANY, measure.task)
+
+
+def _tested(settings: GateSettings, key: Key, measures: Sequence[Measure]) -> str:
+    """What could be named in place of ``key``."""
+    of = [m for m in measures if key.task in (ANY, m.task)]
+    told = [f"{', '.join(settings.metrics)} (metrics)"] if settings.metrics else []
+    for prefix, what, off in ((POLICY, "f1 of policies", not settings.policies), (CATEGORY, "accuracy of categories", False)):
+        names = list(dict.fromkeys(m.part.removeprefix(prefix) for m in of if m.part.startswith(prefix)))
+        told += [f"{what} ({', '.join(names)})"] if names else ["no policy (no_policies)"] if off else []
+    if not settings.slices:
+        told.append("no category (without slices)")
+    where = "" if key.task == ANY else f" of {key.task}"
+    return f"tested{where}: {', '.join(told)}"
 
 
 def _family(settings: GateSettings, candidate: Candidate, names: Sequence[str]) -> tuple[tuple[str, ...] | None, list[str]]:

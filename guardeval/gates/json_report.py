@@ -100,7 +100,7 @@ def _read(data: Any, where: str) -> Finding:
         )
     except KeyError as e:
         raise DataError(f"{where}: {e.args[0]} missing") from e
-    except (TypeError, ValueError) as e:
+    except (TypeError, ValueError, OverflowError) as e:
         raise DataError(f"{where}: {e}") from e
 
 

@@ -74,11 +74,20 @@ class Limits:
 
 
 def read_limits(
-    values: Any, where: str, metrics: Iterable[str], *, parts: bool = True, relative: bool = False, alone: str | None = None
+    values: Any,
+    where: str,
+    metrics: Iterable[str],
+    *,
+    parts: bool = True,
+    relative: bool = False,
+    alone: str | None = None,
+    shares: Mapping[str, bool] | None = None,
 ) -> Limits:
-    """From a mapping of a YAML file. ``alone``: the metric that a bare number means; ``relative``: ``1.5x`` may be said.
+    """From a mapping of a YAML file. ``alone``: the metric that a bare number means; ``relative``: ``1.5x`` may be said;
+    ``shares``: metrics that are never above 1, and whether a limit of 1 says anything.
 
-    Raises :class:`ConfigError` that names the entry for an unknown metric and for what is no number from 0.
+    Raises :class:`ConfigError` that names the entry for an unknown metric, what is no number from 0, and a limit that nothing
+    could ever reach.
     """
     if alone is not None and isinstance(values, (int, float, str)) and not isinstance(values, bool):
         values = {alone: values}
@@ -87,7 +96,13 @@ def read_limits(
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: a mapping is wanted, such as {{f1: 0.01}}, not {values!r}")
     known = tuple(metrics)
-    return Limits({_key(str(k), where, known, parts): _limit(v, f"{where}: {k}", relative) for k, v in values.items()})
+    read: dict[Key, Limit] = {}
+    for text, value in values.items():
+        key = _key(str(text), where, known, parts)
+        read[key] = _limit(value, f"{where}: {text}", relative)
+        if key.metric in (shares or {}):
+            _check_share(read[key], value, f"{where}: {text}", (shares or {})[key.metric])
+    return Limits(read)
 
 
 def _key(text: str, where: str, metrics: tuple[str, ...], parts: bool) -> Key:
@@ -110,3 +125,10 @@ def _limit(value: Any, where: str, relative: bool) -> Limit:
         also = ", or times the baseline's, such as 1.5x," if relative else ""
         raise ConfigError(f"{where}: a number from 0{also} is wanted, not {value!r}")
     return Limit(number, times)
+
+
+def _check_share(limit: Limit, value: Any, where: str, one: bool) -> None:
+    if limit.relative or limit.value < 1.0 or (one and limit.value == 1.0):
+        return
+    form = "a share from 0 to 1" if one else "a share below 1"
+    raise ConfigError(f"{where}: {form} is wanted, not {value!r}: {float(limit.value) / 100:g} for {limit.value:g} points")

@@ -21,6 +21,8 @@ PARSE_RATE = "parse_rate"
 TESTED = (*(name for name, m in CONFUSION.items() if m.higher_is_better is not None), COVERAGE)  # in pairs, with a p-value
 BOUNDED = (*TESTED, PARSE_RATE, "latency_p50", "latency_p95", "latency_p99", "cost_per_1000")  # by floors and ceilings
 _NONE = Limits({})
+_LOST = dict.fromkeys(TESTED, False)  # to allow a loss of 1 is to allow any
+_HELD = dict.fromkeys((*TESTED, PARSE_RATE), True)  # a floor of 1 says something
 _MOST_DRAWS = 1_000_000  # all are held at once, a number a check each
 
 
@@ -110,7 +112,10 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, Sequence):
         raise ConfigError(f"{where}: a name or a list of names is wanted, not {value!r}")
-    return tuple(dict.fromkeys(str(i).strip() for i in items if str(i).strip()))
+    names = tuple(dict.fromkeys(str(i).strip() for i in items if str(i).strip()))
+    if items and not names:  # `,` is no way to say none, or all
+        raise ConfigError(f"{where}: a name or a list of names is wanted, not {value!r}")
+    return names
 
 
 def _flag(value: Any, where: str) -> bool:
@@ -148,10 +153,10 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "min_positives": _whole(1),
     "slices": _flag,
     "min_slice": _whole(1),
-    "tolerance": lambda value, where: read_limits(value, where, TESTED, alone="f1"),
-    "floor": lambda value, where: read_limits(value, where, BOUNDED, parts=False),
-    "ceiling": lambda value, where: read_limits(value, where, BOUNDED, parts=False, relative=True),
-    "require_detectable": lambda value, where: read_limits(value, where, TESTED, alone="f1"),
+    "tolerance": lambda value, where: read_limits(value, where, TESTED, alone="f1", shares=_LOST),
+    "floor": lambda value, where: read_limits(value, where, BOUNDED, parts=False, shares=_HELD),
+    "ceiling": lambda value, where: read_limits(value, where, BOUNDED, parts=False, relative=True, shares=_HELD),
+    "require_detectable": lambda value, where: read_limits(value, where, TESTED, alone="f1", shares=_LOST),
     "in_family": _texts,
     "budget": lambda value, where: None if value is None else _share(value, where),
     "budget_strict": _flag,

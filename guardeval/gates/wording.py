@@ -14,7 +14,8 @@ def loss_of(finding: Finding) -> float:
 
 
 def skipped_words(finding: Finding, why: str) -> str:
-    could = f"; with so few a loss below {finding.detectable:.3f} would go unseen" if finding.detectable is not None else ""
+    seen = None if finding.difference is None else finding.detectable  # of what is undefined, no number of samples is too few
+    could = f"; with so few a loss below {seen:.3f} would go unseen" if seen is not None else ""
     return f"not tested: {why}{could}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -293,6 +294,51 @@ def test_gate_yaml_holds_what_flags_hold(cli, run_of, baseline, desk):
     assert cli("check", run_of(), "--baseline", baseline, "--config", "gate.yaml", "--floor", "f1,wildguard=0.5").code == 0
 
 
+def test_a_key_that_stands_twice_in_gate_yaml_is_refused(cli, run_of, baseline, desk):
+    (desk / "gate.yaml").write_text("floor: {f1: 0.99}\npolicies: false\nfloor: {f1: 0.2}\n")
+    said = cli("check", run_of(), "--baseline", baseline, "--config", "gate.yaml")
+    assert said.code == 2 and "gate.yaml:3: the key 'floor' stands here twice" in said.err
+
+
+def test_a_floor_on_what_the_model_leaves_undefined_fails(cli, run_of, baseline):
+    """A guard that flags nothing has no precision: a floor that it cannot be held to is not one that it keeps."""
+    silent = run_of("dummy")
+    report = check(
+        [silent],
+        baseline,
+        GateSettings.from_mapping(
+            {"floor": {"precision": 0.5}, "task": ["wildguard"], "metrics": ["coverage"], "policies": False}
+        ),
+    )
+    (floor,) = (f for f in report.findings if f.kind is Kind.FLOOR)
+    assert (floor.status, report.ok) == (Status.FAILED, False)
+    assert floor.message.startswith(
+        "precision is undefined: 0 flagged and 56 passed, of 56 samples, 30 of them positive; the baseline has 0."
+    )
+    assert floor.message.endswith("so the floor of 0.5 is not held")
+    of_data = check(
+        [silent], baseline, GateSettings.from_mapping({"floor": {"overflagging": 0.1}, "task": ["simplesafetytests"]})
+    )
+    (floor,) = (f for f in of_data.findings if f.kind is Kind.FLOOR)
+    assert floor.status is Status.SKIPPED  # no row is negative, whoever is asked
+
+
+def test_what_is_undefined_is_not_said_to_be_seen_from_a_size_on(run_of, baseline):
+    report = check([run_of("dummy")], baseline, GateSettings(metrics=("precision",), policies=False, resamples=0))
+    told = [f.message for f in report.findings if f.task == "wildguard"]
+    assert told == ["not tested: precision is undefined: 56 samples, 30 of them positive"]
+
+
+def test_a_policy_that_no_task_compared_has_is_noted_of_any_task_and_refused_of_one(cli, run_of, baseline):
+    """One gate.yaml serves many sets of tasks; what it says of one task is meant for it."""
+    words = ["check", run_of(), "--baseline", baseline, "--task", "wildguard", "--tolerance"]
+    said = cli(*words, "f1,*,sexual_minors=0.1")
+    assert said.code == 0 and "tolerance f1,*,sexual_minors: no task compared has a known positive of it" in " ".join(
+        said.out.split()
+    )
+    assert "f1,wildguard,sexual_minors is not tested" in cli(*words, "f1,wildguard,sexual_minors=0.1").err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -303,10 +349,22 @@ def test_gate_yaml_holds_what_flags_hold(cli, run_of, baseline, desk):
         (["--baseline", "B", "--floor", "f1,wildgard=0.5"], "floor: 'wildgard' is no task of the baseline or the runs; did you mean 'wildguard'"),
         (["--baseline", "B", "--tolerance", "f1,wildguard,voilence=0.1"], "tolerance: 'voilence' is no policy or category of wildguard; did you mean 'violence'"),
         (["--baseline", "B", "--require_detectable", "f1,*,voilence=0.1"], "'voilence' is no policy or category of the tasks compared"),
+        (["--baseline", "B", "--tolerance", "recall=0.02"], "tolerance: recall is not tested, so that nothing would be held; tested: f1, overflagging, coverage (metrics), f1 of policies (hate_speech, "),
+        (["--baseline", "B", "--tolerance", "overflagging,wildguard,violence=0.1"], "tolerance: overflagging,wildguard,violence is not tested"),
+        (["--baseline", "B", "--require_detectable", "coverage,wildguard,violence=.1"], "require_detectable: coverage,wildguard,violence is not tested"),
+        (["--baseline", "B", "--no_policies", "--tolerance", "f1,wildguard,violence=0.1"], "tested of wildguard: f1, overflagging, coverage (metrics), no policy (no_policies)"),
+        (["--baseline", "B", "--metrics", "recall", "--require_detectable", "f1=0.1"], "require_detectable: f1 is not tested"),
+        (["--baseline", "B", "--tolerance", "accuracy,wildguard,benign=0.1"], "no category (without slices)"),
+        (["--baseline", "B", "--slices", "--tolerance", "f1,wildguard,benign=0.1"], "f1,wildguard,benign is not tested, so that nothing would be held; tested of wildguard: f1"),
         (["--baseline", "B", "--in_family", "wildgard"], "in_family: 'wildgard' is no task"),
         (["--baseline", "B", "--task", "wildgard"], "holds no task 'wildgard'; did you mean 'wildguard'"),
         (["--baseline", "B", "--tolerance", "0.1.2"], "tolerance: f1: a number from 0 is wanted"),
         (["--baseline", "B", "--config", "none.yaml"], "none.yaml: no such file"),
+        (["--baseline", "B", "--metrics", ","], "--metrics ',' is empty; give a value, or leave it out"),
+        (["--baseline", "B", "--task", ","], "--task ',' is empty"),
+        (["--baseline", "B", "--tolerance", "f1=2"], "tolerance: f1: a share below 1 is wanted, not '2': 0.02 for 2 points"),
+        (["--baseline", "B", "--json", "."], "--json '.': is a folder; name a file in it"),
+        (["--baseline", "B", "--markdown", "none/gate.md"], "--markdown 'none/gate.md': there is no folder none"),
     ],
 )  # fmt: skip
 def test_wrong_uses_are_explained(cli, run_of, baseline, words, said):
@@ -318,7 +376,9 @@ def test_wrong_uses_are_explained(cli, run_of, baseline, words, said):
 def test_a_damaged_baseline_is_found(cli, run_of, baseline, desk):
     record = json.loads(baseline.read_text())
     metrics = {**record["tasks"]["wildguard"], "metrics": {"f1": 0.5}}
-    spoilt = ({"wildguard": {}}, {"wildguard": metrics}, {})
+    timed = {**record["tasks"]["wildguard"], "efforts": {**record["tasks"]["wildguard"]["efforts"], "timed": math.inf}}
+    slow = {**record["tasks"]["wildguard"], "efforts": {**record["tasks"]["wildguard"]["efforts"], "latency_p95": math.inf}}
+    spoilt = ({"wildguard": {}}, {"wildguard": metrics}, {"wildguard": timed}, {"wildguard": slow}, {})
     for spoil in ({"version": 99}, {"policies": None}, {"format": "other"}, *({"tasks": t} for t in spoilt)):
         (desk / "b.json").write_text(json.dumps({**record, **spoil}))
         said = cli("check", run_of(), "--baseline", "b.json")

@@ -35,6 +35,12 @@ def test_a_ceiling_may_be_relative_to_the_baseline():
     assert [(limits.given[Key(m)].value, limits.given[Key(m)].relative) for m in METRICS] == [(2.0, False), (1.5, True)]
 
 
+def test_a_limit_that_can_be_reached_is_no_share_too_many():
+    said = {"floor": {"coverage": 1, "f1": 1.0}, "ceiling": {"latency_p95": 60, "cost_per_1000": 2, "overflagging": "1.5x"}}
+    settings = GateSettings.from_mapping({**said, "tolerance": {"f1": 0.999}})
+    assert [len(limits.given) for limits in (settings.floor, settings.ceiling)] == [2, 3]
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -47,6 +53,12 @@ def test_a_ceiling_may_be_relative_to_the_baseline():
         ({"tolerance": {"f1,a,b,c": 0.1}}, "'f1,a,b,c' is not METRIC, METRIC,TASK or METRIC,TASK,PART"),
         ({"tolerance": [0.1]}, "a mapping is wanted"),
         ({"tolerance": {"f1": "1.5x"}}, "a number from 0 is wanted"),
+        ({"tolerance": {"f1": 2}}, "tolerance: f1: a share below 1 is wanted, not 2: 0.02 for 2 points"),
+        ({"tolerance": 5}, "0.05 for 5 points"),
+        ({"require_detectable": {"recall,a": "1"}}, "require_detectable: recall,a: a share below 1"),
+        ({"ceiling": {"overflagging": 20}}, "ceiling: overflagging: a share from 0 to 1 is wanted, not 20: 0.2 for 20 points"),
+        ({"floor": {"coverage": 98}}, "0.98 for 98 points"),
+        ({"floor": {"parse_rate,a": "95"}}, "a share from 0 to 1 is wanted, not '95'"),
         ({"floor": {"f1,a,violence": 0.1}}, "is not METRIC or METRIC,TASK"),
         ({"floor": {"latency_p59": 0.1}}, "unknown metric 'latency_p59'; did you mean 'latency_p"),
         ({"metrics": "f1,recal"}, "did you mean 'recall'"),
@@ -62,6 +74,10 @@ def test_a_ceiling_may_be_relative_to_the_baseline():
         ({"budget": 0.02}, "a budget needs a family"),
         ({"budget_strict": True}, "a budget needs a family"),
         ({"budget": 2, "in_family": "a"}, "a share from 0 to 1"),
+        ({"metrics": ","}, "metrics: a name or a list of names is wanted, not ','"),
+        ({"metrics": ""}, "a name or a list of names"),
+        ({"task": " , "}, "task: a name or a list of names"),
+        ({"task": [""]}, "task: a name or a list of names"),
         ({"in_family": 3}, "a name or a list of names"),
     ],
 )
