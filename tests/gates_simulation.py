@@ -80,6 +80,40 @@ def alarms_at_tolerance(n: int, reruns: int, tolerance: float = 0.05, seed: int 
     return Alarms(reruns, alarms, (time.perf_counter() - start) / reruns)
 
 
+class Trade(NamedTuple):
+    """A model that finds and flags less than another, or more, at the same F1."""
+
+    positives: float  # share
+    found: float
+    flagged: float
+    found_later: float
+
+    @property
+    def flagged_later(self) -> float:
+        p, before = self.positives, self.positives * self.found
+        f1 = 2 * before / (before + p + (1 - p) * self.flagged)
+        return (2 * p * self.found_later / f1 - p * self.found_later - p) / (1 - p)
+
+
+TRADES = (Trade(0.4, 0.9, 0.2, 0.72), Trade(0.5, 0.98, 0.9, 0.52), Trade(0.4, 0.7, 0.01, 0.9), Trade(0.1, 0.95, 0.3, 0.28),
+          Trade(0.1, 0.9, 0.5, 0.2))  # fmt: skip
+
+
+def alarms_of_trade(trade: Trade, n: int, reruns: int, seed: int = 0) -> Alarms:
+    """Models of equal F1 over drawn samples in which F1, tested alone, failed."""
+    rng, settings = np.random.default_rng(seed), replace(SETTINGS, metrics=("f1",), policies=False)
+    start, alarms = time.perf_counter(), 0
+    for rerun in range(reruns):
+        gold = (rng.random(n) < trade.positives).astype(np.int64)
+        luck = rng.random(n)
+        before, after = (
+            luck < np.where(gold, trade.found, trade.flagged),
+            luck < np.where(gold, trade.found_later, trade.flagged_later),
+        )
+        alarms += any(_failed(decide([_plain_pair(gold, before, after)], replace(settings, seed=rerun))[0]))
+    return Alarms(reruns, alarms, (time.perf_counter() - start) / reruns)
+
+
 def power(n: int, tries: int, worse: Worse = missing_more, seed: int = 0, tasks: int = 4) -> Power:
     """How often a task's F1 is found to be worse that has truly lost what the gate printed as detectable for that rerun."""
     held, rng = benches(n, seed, tasks), np.random.default_rng(seed + 3)

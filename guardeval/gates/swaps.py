@@ -4,7 +4,12 @@ Under the null of a rerun the two verdicts on a prompt could as well have come i
 gives the joint law of all losses under that null, however the checks overlap, and the largest of their standardised losses
 (max-T) gives a critical value that all checks share: fewer false alarms than each alone, more power than Bonferroni or Holm.
 Step-down as in Westfall & Young (1993), algorithm 2.8; the observed arrangement counts as one of the draws, so that the
-family-wise error is at most alpha at any number of draws and samples, exactly, where tolerances are 0.
+family-wise error is at most alpha at any number of draws and samples, exactly, where tolerances are 0 and verdicts are
+exchangeable: as many are lost as are gained, of each sort.
+
+Where two models err alike in sum but not in kind (recall and over-flagging both lower, F1 the same), verdicts are not
+exchangeable, and F1 varies by more than swaps show. So a loss is measured by its standard error where that is the larger: it
+can only take a loss further from significance, so what holds of reruns still does. Of trades it holds for many samples.
 
 A tolerance is subtracted from the observed loss alone. Losses beyond gains only widen the law of the swaps, which is
 symmetric about 0, so the shifted test errs towards passing.
@@ -20,6 +25,7 @@ from numpy.typing import NDArray
 
 from guardeval.gates.measures import Measure, cells, formula, loss_sign
 from guardeval.gates.pairs import TaskPair
+from guardeval.gates.sampling import covariance, influence
 
 __all__ = ["Counts", "Tested", "counts_of", "joint_test", "losses", "step_down"]
 
@@ -31,13 +37,15 @@ _SLACK = 1e-9  # of standardised losses: ties are ties, whatever the order of ad
 @dataclass(frozen=True, slots=True)
 class Counts:
     """B measures: totals of both models, (B, 4) each, and what a swap changes. ``change`` (kinds, B, 4) is after − before of
-    one prompt; ``prompts`` counts the prompts of each kind. Prompts on which nothing changed are in no kind."""
+    one prompt; ``prompts`` counts the prompts of each kind. Prompts on which nothing changed are in no kind. ``covariance``
+    (B, B): of the differences over other samples of the kind."""
 
     measures: tuple[Measure, ...]
     before: Floats
     after: Floats
     change: Floats
     prompts: NDArray[np.int64]
+    covariance: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ def counts_of(pairs: Sequence[TaskPair], measures: Sequence[Measure], accounting
     """Totals and changes of all measures; a prompt that stands in several tasks is swapped in all of them."""
     b = len(measures)
     before, after = np.zeros((b, 4)), np.zeros((b, 4))
-    changes, prompts = [], []
+    changes, prompts, parts = [], [], []
     for pair in pairs:
         mine = [i for i, m in enumerate(measures) if m.task == pair.name]
         if not mine:
@@ -63,13 +71,14 @@ def counts_of(pairs: Sequence[TaskPair], measures: Sequence[Measure], accounting
         first, second = (
             np.stack([cells(measures[i], pair, said, accounting) for i in mine], axis=1) for said in (pair.before, pair.after)
         )
+        parts.append(influence(mine, [measures[i].metric for i in mine], pair.cluster, first, second))
         before[mine], after[mine] = first.sum(axis=0), second.sum(axis=0)
         changed = np.flatnonzero((first != second).any(axis=(1, 2)))
         change = np.zeros((len(changed), b, 4))
         change[:, mine] = second[changed] - first[changed]
         changes.append(change)
         prompts.append(pair.cluster[changed])
-    return Counts(tuple(measures), before, after, *_by_kind(changes, prompts, b))
+    return Counts(tuple(measures), before, after, *_by_kind(changes, prompts, b), covariance(parts, b))
 
 
 def _by_kind(changes: Sequence[Floats], prompts: Sequence[NDArray[np.int64]], b: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -108,13 +117,19 @@ def joint_test(
     drawn = _swapped(counts, weights, permutations, seed)
     spread = np.sqrt(((drawn**2).sum(axis=0) + observed**2) / (permutations + 1))
     moving = spread > 0
-    t = np.where(moving, (observed - tolerance) / np.where(moving, spread, 1.0), -np.inf)
     drawn /= np.where(moving, spread, 1.0)
+    spread = np.where(moving, np.maximum(spread, _errors(counts, weights)), 0.0)
+    t = np.where(moving, (observed - tolerance) / np.where(moving, spread, 1.0), -np.inf)
     p, adjusted, critical = np.full(len(t), np.nan), np.full(len(t), np.nan), 0.0
     if tested.any():
         p[tested], adjusted[tested] = step_down(t[tested], drawn[:, tested])
         critical = float(np.quantile(drawn[:, tested].max(axis=1), 1.0 - alpha))
     return Tested(observed, spread, p, adjusted, critical)
+
+
+def _errors(counts: Counts, weights: Floats) -> Floats:
+    """Standard error of each check's loss."""
+    return np.asarray(np.sqrt(np.maximum(0.0, np.einsum("cb,bd,cd->c", weights, counts.covariance, weights))))
 
 
 def _swapped(counts: Counts, weights: Floats, permutations: int, seed: int) -> Floats:

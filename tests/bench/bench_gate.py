@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from gates_simulation import CHANGES, SIZES, Alarms, alarms_at_tolerance, coverage, false_alarms, power
+from gates_simulation import CHANGES, SIZES, TRADES, Alarms, alarms_at_tolerance, alarms_of_trade, coverage, false_alarms, power
 from gates_support import flagging_more, missing_more
 
 
@@ -23,6 +23,8 @@ def main() -> None:
         print(f"{change}: interval holds the truth {held.rate:.3f}; nothing changed {held.unchanged / reruns:.3f}", flush=True)
     for n in [int(a) for a in sys.argv[2:]] or SIZES:
         null = false_alarms(n, reruns)
+        for trade in TRADES:
+            print(f"n={n}: {trade}, F1 the same: {alarms_of_trade(trade, n, reruns).rate:.4f}", flush=True)
         print(f"n={n}: reruns {null.rate:.4f} ({null.seconds * 1000:.0f} ms each)", flush=True)
         for worse in (missing_more, flagging_more):
             edge = alarms_at_tolerance(n, reruns, worse=worse)

@@ -7,6 +7,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from gates_simulation import Trade
 from gates_support import bench, benches, missing_more, pair_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,6 +87,22 @@ def _ordered(pair: TaskPair, order) -> TaskPair:
     columns = {c: getattr(pair, c)[order] for c in ("gold", "gold_policies", "known_policies", "cluster", "category")}
     before, after = (Said(s.label[order], s.policies[order]) for s in (pair.before, pair.after))
     return replace(pair, **columns, before=before, after=after)
+
+
+def test_a_loss_is_measured_by_its_standard_error_where_swaps_show_less():
+    """A guard that flags next to nothing in place of half: F1 stays, and over samples it varies by more than swaps show."""
+    rng, trade, n = np.random.default_rng(0), Trade(0.1, 0.9, 0.5, 0.2), 1500
+    losses_drawn, spreads = [], []
+    for _ in range(200):
+        gold = (rng.random(n) < trade.positives).astype(int)
+        luck = rng.random(n)
+        said = [
+            luck < np.where(gold, *sure) for sure in ((trade.found, trade.flagged), (trade.found_later, trade.flagged_later))
+        ]
+        found = found_in([a_pair(gold, *(s.astype(int) for s in said))], ("f1",), permutations=99)
+        losses_drawn.append(found.loss[0])
+        spreads.append(found.spread[0])
+    assert np.mean(spreads) == pytest.approx(np.std(losses_drawn), rel=0.1)
 
 
 def test_rows_of_one_prompt_count_as_one_flip():
