@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from guardeval.interop.inspect_records import KEY, plain, sample_of
 from guardeval.panel import Member, is_combining
 from guardeval.policies import Policy, PolicySet, load_policies
 from guardeval.registry import Registry, build
+from guardeval.sealed import shown_to
 from guardeval.voting import Combiner
 
 __all__ = ["InspectAsker", "case_of", "register_solver", "told"]
@@ -133,7 +135,7 @@ def _solver(name: str, options: Mapping[str, Any]) -> Solver:
         asker = _asker(own, name, logprobs)
         chosen = own.for_model(asker.name)[1] if isinstance(own, ChoosingSolver) else own
         try:
-            verdict = await chosen.solve(case, asker)
+            verdict = await chosen.solve(replace(case, sample=shown_to(chosen)(case.sample)), asker)
         except ModelError as e:
             _record(state, Verdict(case.target, Outcome.FAILED, raw=str(e)), asker)
             if isinstance(e, ModelUnusable) or e.__cause__ is None:

@@ -27,6 +27,7 @@ from guardeval.interop.one_request import only_request, read_answer
 from guardeval.metrics import CONFUSION
 from guardeval.policies import PolicySet, load_policies
 from guardeval.registry import Registry
+from guardeval.sealed import sealed
 
 __all__ = [
     "ACCOUNTINGS", "ANSWER", "BEGUN", "CASE", "METRICS", "PROMPT", "SYSTEM", "Exported", "accuracy", "coverage", "f1",
@@ -115,7 +116,7 @@ def _documents(exported: Exported, samples: Any, target: Target) -> Iterator[dic
     _, solver, policies = _who(packed)
     first: Asked | None = None
     for sample in samples:
-        asked = fitted(only_request(solver, Case(sample, target, policies), exported.traits, exported.model).prompt)
+        asked = fitted(only_request(solver, Case(sealed(sample), target, policies), exported.traits, exported.model).prompt)
         first = first or asked
         if asked.form != first.form:
             raise ConfigError(
