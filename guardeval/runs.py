@@ -359,7 +359,8 @@ def read_run_yaml(path: Path) -> dict[str, Any]:
 def open_run(folder: Path | str, *, samples: bool = True) -> StoredRun:
     """A finished run. Raises :class:`DataError` that says what is missing in the folder.
 
-    ``samples=False``: only its record and results are wanted, the samples files may be gone.
+    ``samples=False``: only its record and results are wanted, the samples files may be gone. Else their lines are counted,
+    at a gigabyte a second: a file that was cut between two lines reads as well as a whole one.
     """
     path = Path(folder).expanduser()
     if not (path / RUN_FILE).is_file():
@@ -377,7 +378,32 @@ def open_run(folder: Path | str, *, samples: bool = True) -> StoredRun:
     for task in tasks if samples else ():
         if not task.samples.is_file():
             raise DataError(f"{task.samples}: is not there: the run was cut off; run it again (answers given are in the cache)")
+        _check_whole(task)
     return StoredRun(path, record, tasks)
+
+
+def _check_whole(task: TaskRecord) -> None:
+    """Raises :class:`DataError` for a samples file that holds fewer lines, or more, than the run wrote."""
+    said = task.about.get("samples")
+    if said is None:
+        return
+    held = _count_lines(task.samples)
+    if held < said:
+        raise DataError(
+            f"{task.samples}: holds {held} of {said} samples: the file was cut; run it again (answers given are in the cache)"
+        )
+    if held > said:
+        raise DataError(f"{task.samples}: holds {held} samples, {RUN_FILE} says {said}: one of them was changed; run it again")
+
+
+def _count_lines(path: Path) -> int:
+    """A half-written last line is one, too: whoever reads it says what is wrong with it."""
+    lines, last = 0, b"\n"
+    with path.open("rb", 0) as f:
+        while data := f.read(_BUFFER):
+            lines += data.count(b"\n")
+            last = data[-1:]
+    return lines + (last != b"\n")
 
 
 def _task_records(path: Path, about: Mapping[str, Any]) -> tuple[TaskRecord, ...]:

@@ -23,6 +23,6 @@ def execute(args: argparse.Namespace) -> int:
     names = tuple(s.strip() for s in args.scorer.split(",") if s.strip()) if args.scorer else None
     results = rescore(args.run, names, append=args.append)
     print_results(results)
-    run = open_run(args.run)
+    run = open_run(args.run, samples=False)
     print(f"written: {run.results_path}")
     return 0

@@ -1,0 +1,58 @@
+"""Run folders that were cut, changed or made by a stranger: each command says so, and none believes them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+READERS = [
+    ("score", "{run}"),
+    ("report", "--format", "html", "{run}"),
+    ("report", "--failures", "{run}"),
+    ("mine", "{run}", "{other}", "-o", "hard.json"),
+    ("check", "{run}", "--baseline", "base.json", "--write_baseline"),
+    ("compare", "{run}", "{other}"),
+    ("combine", "{other}", "{run}"),
+    ("combine", "{other}", "{run}", "--grid"),
+    ("sample-errors", "{run}"),
+    ("export", "lm_eval", "{run}"),
+    ("export", "inspect", "{run}"),
+]
+
+
+@pytest.mark.parametrize("kept", [30, 0])
+def test_a_samples_file_cut_between_two_lines_is_never_taken_for_a_whole_one(cli, guard_run, desk, kept):
+    run, other = guard_run(), guard_run("--model", "embedded/char")
+    samples = next(run.glob("samples_*"))
+    lines = samples.read_bytes().splitlines(keepends=True)
+    samples.write_bytes(b"".join(lines[:kept]))
+    before = {p.name for p in desk.iterdir()}
+    for words in READERS:
+        said = cli(*(w.format(run=run, other=other) for w in words))
+        assert said.code == 2, words
+        assert f"{samples.name}: holds {kept} of {len(lines)} samples: the file was cut; run it again" in said.err, words
+    assert {p.name for p in desk.iterdir()} == before
+
+
+def test_a_samples_file_with_more_lines_than_the_run_wrote_is_refused(cli, guard_run):
+    run = guard_run()
+    samples = next(run.glob("samples_*"))
+    lines = samples.read_bytes().splitlines(keepends=True)
+    samples.write_bytes(b"".join([*lines, lines[-1]]))
+    said = cli("score", run)
+    assert said.code == 2
+    assert f"holds {len(lines) + 1} samples, run.yaml says {len(lines)}" in said.err
+
+
+def test_a_run_whose_record_says_that_it_holds_fewer_is_whole(cli, guard_run, results_of):
+    """As an interrupted one does."""
+    run = guard_run()
+    samples = next(run.glob("samples_*"))
+    samples.write_bytes(b"".join(samples.read_bytes().splitlines(keepends=True)[:30]))
+    record = yaml.safe_load((run / "run.yaml").read_text())
+    record["record"]["tasks"]["wildguard"]["samples"] = 30
+    (run / "run.yaml").write_text(json.dumps(record))
+    assert cli("score", run).code == 0
+    assert results_of(run)["results"]["wildguard"]["sample_len"] == 30
