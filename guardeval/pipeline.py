@@ -20,13 +20,14 @@ from guardeval.contracts import Case
 from guardeval.data import Outcome, Target
 from guardeval.errors import ConfigError, DataError, GuardevalError, ModelError, ModelUnusable
 from guardeval.executors import Executor, Hands, make_executor
+from guardeval.interrupts import held_back
 from guardeval.judged import OUTCOMES, Judgements
 from guardeval.lost_votes import LostVotes
 from guardeval.models import ModelSpec
 from guardeval.party import Party
 from guardeval.policies import PolicySet, load_policies
 from guardeval.registry import Registry
-from guardeval.results import assemble_head, assemble_results, assemble_run_record, group_specs
+from guardeval.results import assemble_head, assemble_results, assemble_run_record, group_specs, unscored_head
 from guardeval.running import Progress, Running, Silent
 from guardeval.runs import RunFolder
 from guardeval.scoring import DEFAULT_SCORERS, checked_scorer, score_task
@@ -254,42 +255,68 @@ def _short(task: str) -> str:
 
 
 def _finish(running: Running, started: datetime) -> Run:
-    resolved, party = running.plan, running.party
+    """``run.yaml`` is written before anything is scored: from then on the folder is one that ``guardeval score`` finishes."""
+    resolved, party, folder = running.plan, running.party, running.folder
+    runs: dict[str, TaskRun] = {}
+    head: dict[str, Any] = {}
+    broken: GuardevalError | None = None
+    try:
+        with held_back():
+            runs = _closed(running)
+            head = assemble_head(resolved, party, runs, running.counters, running.status, started, datetime.now())
+            head |= {"executor": running.executor} if running.executor else {}
+            folder.write_run(assemble_run_record(resolved, party, runs, head, folder.date))
+        runs, broken = _scored(resolved, runs)
+    except KeyboardInterrupt:
+        running.status = "interrupted"
+        head = unscored_head(head, folder.path)
+    with held_back():
+        metrics = {name: r.metrics for name, r in runs.items()}
+        directions = {name: r.higher_is_better for name, r in runs.items()}
+        results = assemble_results(head, group_specs(resolved), metrics, directions)
+        folder.write_results(results)
+    if broken is not None:
+        again = f"the answers are kept: `guardeval score {quote(str(folder.path))} --scorer …` scores them without asking"
+        raise type(broken)(f"{broken}; {again}") from broken
+    if running.problem is not None:
+        said = f"{running.problem}; what was heard is kept as an interrupted run: {folder.path}"
+        raise type(running.problem)(said) from running.problem
+    return Run(folder.path, resolved.settings, running.status, results, runs, running.counters, party.combined)
+
+
+def _closed(running: Running) -> dict[str, TaskRun]:
+    """The samples in place, and of each task what is known before any scorer. Raises where nothing was heard."""
     judged = {name: log.close() for name, log in running.logs.items()}
     total = sum(len(j) for j in judged.values())
     if running.status == "complete" and not total:
         running.folder.discard()
-        raise DataError(f"no labelled sample in {', '.join(r.source for r in resolved.rows.values())}: nothing was asked")
+        sources = ", ".join(r.source for r in running.plan.rows.values())
+        raise DataError(f"no labelled sample in {sources}: nothing was asked")
     if running.status == "complete" and all((j.outcome == OUTCOMES.index(Outcome.FAILED)).all() for j in judged.values()):
         running.folder.discard()
-        said = f"model {party.name!r} was never heard: all {total} samples failed"
+        said = f"model {running.party.name!r} was never heard: all {total} samples failed"
         raise ModelUnusable(f"{said}, the first with: {running.first_error}")
-    runs: dict[str, TaskRun] = {}
-    broken: GuardevalError | None = None
-    for task in resolved.selection.tasks:
-        if task.name not in judged:
-            continue
-        heard = running.heard[task.name]
-        contacts = heard.marker.contacts
+    runs = {}
+    for task in running.plan.selection.tasks:
+        if task.name in judged:
+            heard = running.heard[task.name]
+            run = TaskRun(task, running.plan.rows[task.name], judged[task.name], {}, {}, heard.lost, heard.marker.contacts)
+            runs[task.name] = _with_scores(run, {})
+    return runs
+
+
+def _scored(resolved: Plan, runs: Mapping[str, TaskRun]) -> tuple[dict[str, TaskRun], GuardevalError | None]:
+    """With all scores there are, and the first error; a task whose scorer broke stays without."""
+    out, broken = {}, None
+    for name, run in runs.items():
         try:
-            metrics, better = score_task(judged[task.name], resolved.scorers[task.name], is_untold(contacts))
+            out[name] = _with_scores(run, resolved.scorers[name])
         except GuardevalError as e:  # what was heard is written first: it was paid for
-            broken = broken or e
-            metrics, better = score_task(judged[task.name], {}, is_untold(contacts))
-        metrics = {"name": task.name, "alias": task.title, "target": str(task.target), **metrics}
-        runs[task.name] = TaskRun(task, resolved.rows[task.name], judged[task.name], metrics, better, heard.lost, contacts)
-    head = assemble_head(resolved, party, runs, running.counters, running.status, started, datetime.now())
-    head |= {"executor": running.executor} if running.executor else {}
-    metrics = {name: r.metrics for name, r in runs.items()}
-    directions = {name: r.higher_is_better for name, r in runs.items()}
-    results = assemble_results(head, group_specs(resolved), metrics, directions)
-    running.folder.write_run(assemble_run_record(resolved, party, runs, head, running.folder.date))
-    running.folder.write_results(results)
-    if broken is not None:
-        path = quote(str(running.folder.path))
-        again = f"the answers are kept: `guardeval score {path} --scorer …` scores them without asking"
-        raise type(broken)(f"{broken}; {again}") from broken
-    if running.problem is not None:
-        said = f"{running.problem}; what was heard is kept as an interrupted run: {running.folder.path}"
-        raise type(running.problem)(said) from running.problem
-    return Run(running.folder.path, resolved.settings, running.status, results, runs, running.counters, party.combined)
+            out[name], broken = run, broken or e
+    return out, broken
+
+
+def _with_scores(run: TaskRun, scorers: Mapping[str, Any]) -> TaskRun:
+    metrics, better = score_task(run.judged, scorers, is_untold(run.contacts))
+    about = {"name": run.task.name, "alias": run.task.title, "target": str(run.task.target)}
+    return dataclasses.replace(run, metrics={**about, **metrics}, higher_is_better=better)

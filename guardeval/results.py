@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import guardeval
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
     from guardeval.broker import Counters
     from guardeval.pipeline import Plan, TaskRun
 
-__all__ = ["assemble_head", "assemble_results", "assemble_run_record", "group_specs", "groups_of", "settings_from_anywhere"]
+__all__ = [
+    "assemble_head",
+    "assemble_results",
+    "assemble_run_record",
+    "group_specs",
+    "groups_of",
+    "settings_from_anywhere",
+    "unscored_head",
+]
 
 _MOST_ERROR = 300  # characters of an error that a notice shows
 _LOOK = 5  # samples whose notes are looked at
@@ -83,6 +92,16 @@ def assemble_head(
         **model_names(party.name),
         "environment": environment(),
     }
+
+
+def unscored_head(head: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The head of a run whose scoring was interrupted; what ``run.yaml`` says of the asking stays as it is."""
+    said = f"interrupted before it was scored: `guardeval score {quote(str(folder))}` scores it, without a model"
+    configs = {
+        name: {**config, "marks": list(dict.fromkeys(["interrupted", *config["marks"]]))}
+        for name, config in head["configs"].items()
+    }
+    return {**head, "status": "interrupted", "notices": [said, *head["notices"]], "configs": configs}
 
 
 def group_specs(plan: Plan) -> list[GroupSpec]:
