@@ -20,7 +20,7 @@ import orjson
 
 from guardeval.errors import ConfigError, DataError, did_you_mean, needs_extra
 
-__all__ = ["SUFFIXES", "file_format", "is_rows_file", "read_rows"]
+__all__ = ["SUFFIXES", "file_format", "is_rows_file", "read_rows", "without_surrogates"]
 
 _BOM = b"\xef\xbb\xbf"
 _REPLACEMENT = "\ufffd"
@@ -99,7 +99,7 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 def _loads_leniently(raw: bytes, where: str) -> Any:
     """What orjson refuses and Python reads: lone surrogates (then U+FFFD), NaN. Raises :class:`DataError` for all else."""
     try:
-        return _without_surrogates(json.loads(raw.decode("utf-8")))
+        return without_surrogates(json.loads(raw.decode("utf-8")))
     except UnicodeDecodeError as e:
         raise DataError(f"{where}: is not UTF-8 (byte {e.object[e.start]:#04x} at {e.start}); convert the file to UTF-8") from e
     except json.JSONDecodeError as e:
@@ -108,12 +108,13 @@ def _loads_leniently(raw: bytes, where: str) -> Any:
         raise DataError(f"{where}: is nested too deeply") from e
 
 
-def _without_surrogates(value: Any) -> Any:
+def without_surrogates(value: Any) -> Any:
+    """JSON with U+FFFD for what UTF-8 cannot hold: half a pair, a byte of a file name that is no UTF-8."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
-        return {_without_surrogates(k): _without_surrogates(v) for k, v in value.items()}
-    return [_without_surrogates(v) for v in value] if isinstance(value, list) else value
+        return {without_surrogates(k): without_surrogates(v) for k, v in value.items()}
+    return [without_surrogates(v) for v in value] if isinstance(value, list) else value
 
 
 def _read_json(path: Path) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,7 @@ from guardeval.contracts import Exchange
 from guardeval.data import Judged, Target
 from guardeval.errors import ConfigError, DataError
 from guardeval.judged import Collector, Judgements, Packed, cluster_of
+from guardeval.rows import without_surrogates
 from guardeval.run_names import path_parts
 from guardeval.sample_lines import LineWriter, judged_from_line
 from guardeval.spill import MOST, NumberSpill, mapped
@@ -116,9 +117,11 @@ class RunFolder:
         return SampleLog(_samples_path(self.path, task, self.date), target, policy_names, redact)
 
     def write_run(self, record: Mapping[str, Any]) -> None:
+        """A file name that is not UTF-8 stands in the settings as it is, for ``--config`` to find it; not in the ``record``."""
         import yaml
 
-        text = yaml.safe_dump(dict(record), sort_keys=False, allow_unicode=True, width=100)
+        whole = {k: without_surrogates(v) if k == "record" else v for k, v in record.items()}
+        text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100)
         write_atomically(self.path / RUN_FILE, text.encode("utf-8", "replace"))
 
     def write_results(self, results: Mapping[str, Any]) -> None:
@@ -136,11 +139,11 @@ def results_json(results: Mapping[str, Any]) -> bytes:
     option = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     try:
         return orjson.dumps(results, option=option, default=str)
-    except TypeError:  # integers beyond 64 bits, in options that somebody gave: as text
+    except TypeError:  # integers beyond 64 bits, in options that somebody gave: as text; file names that are not UTF-8
         plain = json.loads(
             json.dumps(results, default=str), parse_int=lambda digits: digits if len(digits) > 18 else int(digits)
         )
-        return orjson.dumps(plain, option=option)
+        return orjson.dumps(without_surrogates(plain), option=option)
 
 
 @value

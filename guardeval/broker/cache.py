@@ -112,8 +112,9 @@ class Cache:
         """The number that stands for a model in :meth:`put`; a model keeps the first name it was seen under."""
         number = self._models.get(digest)
         if number is None:
+            told = name.encode("utf-8", "replace").decode()  # a folder's name may be no UTF-8
             with _explained(self.path):
-                self._db.execute("INSERT OR IGNORE INTO model (digest, name) VALUES (?, ?)", (digest, name))
+                self._db.execute("INSERT OR IGNORE INTO model (digest, name) VALUES (?, ?)", (digest, told))
                 (number,) = self._db.execute("SELECT id FROM model WHERE digest = ?", (digest,)).fetchone()
             self._models[digest] = number
         return number

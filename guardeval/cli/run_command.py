@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
     values: dict[str, Any] = {}
     if args.config:
-        values.update(read_run_yaml(Path(args.config)))
+        values.update({k: _as_flags_say(v) if k in _NAMES else v for k, v in read_run_yaml(Path(args.config)).items()})
         _check_repeatable(args.config, values.get("record"))
     for name in _PLAIN:
         if getattr(args, name) not in (None, False, []):
@@ -117,6 +118,15 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return Settings.from_mapping(values, args.config or "guardeval run")
 
 
+def _as_flags_say(value: Any) -> Any:
+    """Names of files as the command line would bring them: another thing where the locale is not UTF-8."""
+    if isinstance(value, str):
+        return os.fsdecode(value.encode("utf-8", "surrogateescape"))
+    if isinstance(value, dict):
+        return {k: _as_flags_say(v) for k, v in value.items()}
+    return [_as_flags_say(v) for v in value] if isinstance(value, list) else value
+
+
 def _check_repeatable(path: str, record: Any) -> None:
     """An ensemble of ensembles is made of finished runs only: its members are no models."""
     if not isinstance(record, dict) or not record.get("of_combined_runs"):
@@ -129,6 +139,7 @@ def _check_repeatable(path: str, record: Any) -> None:
     )
 
 
+_NAMES = ("task", "tasks", "model", "policies", "data", "include_path", "cache", "output_path")  # may be paths
 _PLAIN = (
     "solver", "scorer", "target", "policies", "data", "limit", "samples", "seed", "include_path", "max_connections",
     "cache", "no_cache", "max_cost", "executor", "output_path", "redact",

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 
 import pytest
 import yaml
@@ -318,3 +319,30 @@ def test_a_run_that_heard_nothing_before_it_was_stopped_shows_no_number(cli, des
     assert not re.search(r"\d\.\d{3}", said.out)
     (run,) = (desk / "runs").iterdir()
     assert cli("report", run).code == cli("score", run).code == 0
+
+
+NO_UTF8 = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+SAMPLE_ROWS = files("guardeval.tasks") / "samples" / "wildguard.jsonl"
+
+
+def test_names_that_are_no_utf8_are_taken_and_taken_again(shell, desk):
+    (desk / os.fsdecode(b"zeilen_\xfc.jsonl")).write_bytes(SAMPLE_ROWS.read_bytes())
+    said = shell(
+        r"guardeval run --task wildguard --data $'zeilen_\xfc.jsonl' --model $'dummy/\xfc' -q -o first && guardeval score first/*"
+    )
+    assert said.returncode == 0, said.stderr
+    again = shell("guardeval run --config first/*/run.yaml -q -o again && guardeval report --format html again/*")
+    assert again.returncode == 0, again.stderr
+    results = next((desk / "again").glob("*/results_*.json")).read_bytes()
+    assert json.loads(results)["configs"]["wildguard"]["data"]["source"] == "zeilen_\ufffd.jsonl"
+
+
+@pytest.mark.parametrize("first", [{}, NO_UTF8], ids=["UTF-8", "POSIX"])
+@pytest.mark.parametrize("second", [{}, NO_UTF8], ids=["UTF-8", "POSIX"])
+def test_a_run_is_repeated_in_another_locale(shell, desk, first, second):
+    (desk / "größe").mkdir()
+    (desk / "größe" / "zeilen ü.jsonl").write_bytes(SAMPLE_ROWS.read_bytes())
+    said = shell("guardeval run --task wildguard --data 'größe/zeilen ü.jsonl' -q -o first", **first)
+    assert said.returncode == 0, said.stderr
+    again = shell("guardeval run --config first/*/run.yaml -q -o again && guardeval score again/*", **second)
+    assert again.returncode == 0, again.stderr
