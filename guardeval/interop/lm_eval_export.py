@@ -29,8 +29,9 @@ FILTER = "strict"  # of the rows: under this accounting the mean of the rows' ac
 
 
 def sanitized(model: str) -> str:
-    """The folder that lm-eval writes the results of a model to."""
-    return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)
+    """The folder that lm-eval writes the results of a model to; never one above or the output folder itself."""
+    name = re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)
+    return "__" if name in ("", ".", "..") else name
 
 
 def export_lm_eval(

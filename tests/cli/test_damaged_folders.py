@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -56,3 +58,27 @@ def test_a_run_whose_record_says_that_it_holds_fewer_is_whole(cli, guard_run, re
     (run / "run.yaml").write_text(json.dumps(record))
     assert cli("score", run).code == 0
     assert results_of(run)["results"]["wildguard"]["sample_len"] == 30
+
+
+def change(run: Path, **sections: Any) -> None:
+    """Write other things into ``run.yaml``'s record: ``head__config={…}`` goes into record.head.config."""
+    record = yaml.safe_load((run / "run.yaml").read_text())
+    for path, value in sections.items():
+        *above, last = path.split("__")
+        place = record["record"]
+        for key in above:
+            place = place[key]
+        place[last] = {**place[last], **value} if isinstance(value, dict) else value
+    (run / "run.yaml").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("model", ["..", ".", ""])
+def test_an_export_stays_in_its_folder_whatever_the_model_is_called(cli, guard_run, desk, model):
+    run = guard_run()
+    change(run, head__config={"model": model})
+    before = {p.name for p in desk.iterdir()}
+    assert cli("export", "lm_eval", run, "-o", "out/logs").code == 0
+    assert {p.name for p in desk.iterdir()} - before == {"out"}
+    assert [p.relative_to(desk).as_posix() for p in (desk / "out").rglob("*") if p.parent == desk / "out" / "logs"] == [
+        "out/logs/__"
+    ]
