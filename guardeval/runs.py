@@ -410,9 +410,9 @@ def _count_lines(path: Path) -> int:
 
 
 def _task_records(path: Path, about: Mapping[str, Any]) -> tuple[TaskRecord, ...]:
-    """Raises :class:`ValueError` for names that would lead out of the folder: it may come from anybody."""
+    """Raises :class:`ValueError` for names that would lead out of the folder, or steer a terminal: it may come from anybody."""
     for name in (about["date"], *about["tasks"]):
-        if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0]+", name):
+        if not isinstance(name, str) or not re.fullmatch(r"[^/\\]+", name) or not name.isprintable():
             raise ValueError(f"{name!r} is no part of a file name")
     return tuple(
         TaskRecord(name, Target(task["target"]), _samples_path(path, name, about["date"]), tuple(about["policies"]), task)

@@ -164,7 +164,7 @@ def test_a_run_without_its_samples_can_still_be_looked_at(tmp_path):
         open_run(run.path)
 
 
-@pytest.mark.parametrize("name", ["../../out", "a/b", "", 5])
+@pytest.mark.parametrize("name", ["../../out", "a/b", "", 5, "a\x1b[2Jb", "a\0"])
 def test_a_record_whose_names_lead_elsewhere_is_refused(tmp_path, name):
     run = folder(tmp_path)
     about = record(run, 0)

@@ -134,13 +134,14 @@ def _entry(text: str, flag: str) -> tuple[str, str]:
 
 def _write(args: argparse.Namespace, settings: GateSettings) -> int:
     from guardeval.gates import write_baseline
+    from guardeval.report.plain import printable
 
     done = write_baseline(args.runs, args.baseline, settings.accounting, settings.task)
     print(
         f"{'replaced' if done.replaced else 'wrote'} {done.file}: {done.tasks} tasks, {done.samples} samples, {done.size} bytes"
     )
     for change in done.changes:
-        print(f"  {change}")
+        print(printable(f"  {change}"))
     if done.replaced and not done.changes:
         print("  no task, model or headline number differs from the older file's")
     return 0

@@ -41,6 +41,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.grid:
         return _grid(args, options)
     from guardeval.combine import combine_runs
+    from guardeval.report.plain import printable
     from guardeval.report.terminal import print_results
 
     samples = None
@@ -49,7 +50,7 @@ def execute(args: argparse.Namespace) -> int:
         options = {**options, "vote": "weighted", "weights": args.fit}
     done = combine_runs(args.runs, args.solver, options, output_path=args.output_path, task=args.task, samples=samples)
     print_results(done.results)
-    print(f"run folder: {done.path}")
+    print(printable(f"run folder: {done.path}"))
     return 3 if done.never_heard else 0
 
 
@@ -109,7 +110,7 @@ def _fit(args: argparse.Namespace, options: dict[str, Any]) -> list[str]:
     write_atomically(Path(args.fit), results_json(weights.as_dict()))
     for name, (right, heard) in weights.right.items():
         print(f"{printable(name)}: weight {weights.weights[name]:.3f}, right {right} of {heard} heard")
-    print(f"weights: {args.fit}, fitted on {len(taken)} samples; the vote is on the other {len(left)}\n")
+    print(printable(f"weights: {args.fit}, fitted on {len(taken)} samples; the vote is on the other {len(left)}") + "\n")
     return [first.ids[i] for i in left]
 
 
@@ -131,6 +132,7 @@ def _grid(args: argparse.Namespace, options: dict[str, Any]) -> int:
         raise ConfigError(f"guardeval combine: --output {args.output}: a file named .md, .json or .svg is wanted")
     from guardeval.grid import grid
     from guardeval.report.grid_table import grid_table, write_grid
+    from guardeval.report.plain import printable
     from guardeval.report.terminal import print_table
 
     gathered = _one_task(args)
@@ -138,5 +140,5 @@ def _grid(args: argparse.Namespace, options: dict[str, Any]) -> int:
     print_table(grid_table(gathered.task, found))
     if args.output:
         for path in write_grid(gathered.task, found, Path(args.output)):
-            print(f"written: {path}")
+            print(printable(f"written: {path}"))
     return 0

@@ -90,10 +90,11 @@ def execute(args: argparse.Namespace) -> int:
     tasks = TaskIndex(args.include_path).select(args.task).tasks
     if args.action == "pull":
         from guardeval.hub import pull
+        from guardeval.report.plain import printable
 
         for task in tasks:
             for pulled in pull(task, Path(args.to)):
-                print(f"{task.name}: {pulled}")
+                print(printable(f"{task.name}: {pulled}"))
         return 0
     if args.action == "check":
         reports = [task.check(args.data) for task in tasks]
@@ -109,6 +110,7 @@ def _leakage(args: argparse.Namespace) -> int:
     from guardeval.leakage import KINDS, leakage
     from guardeval.leakage_report import check_output, print_leakage, write_leakage
     from guardeval.prompt_sets import registered_prompts, sets_named
+    from guardeval.report.plain import printable
     from guardeval.task import TaskIndex
 
     named = [*args.sets, *([args.task] if args.task else [])]
@@ -130,15 +132,17 @@ def _leakage(args: argparse.Namespace) -> int:
     )
     print_leakage(found)
     if out is not None:
-        print(f"written: {write_leakage(found, out)}")
+        print(printable(f"written: {write_leakage(found, out)}"))
     return 0
 
 
 def _show(task: Task, data: str, n: int) -> None:
     from itertools import islice
 
+    from guardeval.report.plain import printable
+
     rows = task.open(data)
-    print(f"\nrows from {rows.source}{f': {rows.notice}' if rows.notice else ''}")
+    print("\n" + printable(f"rows from {rows.source}{f': {rows.notice}' if rows.notice else ''}"))
     for sample in islice(rows, n):
         print("\n".join(_sample_lines(sample, task)))
 

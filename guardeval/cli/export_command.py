@@ -35,9 +35,11 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"guardeval export {form}: {given}; a run folder is exported, or for lm_eval a solver with its --task"
         )
+    from guardeval.report.plain import printable
+
     output = args.output or _PLACES[form]
     for path in _inspect(args, output) if form == "inspect" else _lm_eval(args, output):
-        print(f"written: {path}")
+        print(printable(f"written: {path}"))
     return 0
 
 

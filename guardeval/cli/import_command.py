@@ -33,6 +33,7 @@ def configure(parser: Parser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from guardeval.interop.importing import import_inspect, import_lm_eval
+    from guardeval.report.plain import printable
     from guardeval.report.terminal import print_results
 
     form = args.form.replace("-", "_")
@@ -42,7 +43,7 @@ def execute(args: argparse.Namespace) -> int:
     never_heard = 0
     for run in read(args.files, _how(args)):
         print_results(run.results)
-        print(f"run folder: {run.path}")
+        print(printable(f"run folder: {run.path}"))
         never_heard += run.never_heard
     return 3 if never_heard else 0
 

@@ -70,7 +70,7 @@ def execute(args: argparse.Namespace) -> int:
     for run in run_each(settings, progress=progress_for(quiet=args.quiet)):
         print("\n" * bool(done), end="")
         print_results(run.results)
-        print(f"run folder: {run.path}", flush=True)
+        print(printable(f"run folder: {run.path}"), flush=True)
         done.append(run)
     if len(done) > 1:
         print()

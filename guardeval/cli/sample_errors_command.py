@@ -33,6 +33,7 @@ def execute(args: argparse.Namespace) -> int:
     from guardeval.error_sample import draw_errors, review_rows
     from guardeval.failures import mode_named
     from guardeval.report.failures import drawn_table, is_redacted
+    from guardeval.report.plain import printable
     from guardeval.report.terminal import print_table
     from guardeval.runs import open_run, write_atomically
 
@@ -44,7 +45,7 @@ def execute(args: argparse.Namespace) -> int:
     sample = draw_errors(judged, n, seed, mode, margin)
     if not sample.there:
         what = "no misjudged sample" if mode is None else f"no sample of mode {mode.value!r}"
-        print(f"{task.name}: {what} among {len(judged)}: nothing was written")
+        print(printable(f"{task.name}: {what} among {len(judged)}: nothing was written"))
         return 0
     rows = review_rows(judged, sample, task.name, redacted=is_redacted(run), margin=margin)
     write_atomically(Path(args.output).expanduser(), b"".join(rows))
@@ -53,7 +54,8 @@ def execute(args: argparse.Namespace) -> int:
         print(f"{n} were asked for and there are {sample.there}: all were taken")
     if is_redacted(run):
         print("the run is redacted: ids only, no text")
-    print(f"written: {args.output}; review it: guardeval review {shlex.quote(args.run)} --samples {shlex.quote(args.output)}")
+    again = f"guardeval review {shlex.quote(args.run)} --samples {shlex.quote(args.output)}"
+    print(printable(f"written: {args.output}; review it: {again}"))
     return 0
 
 

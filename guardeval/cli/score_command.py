@@ -16,6 +16,7 @@ def configure(parser: Parser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    from guardeval.report.plain import printable
     from guardeval.report.terminal import print_results
     from guardeval.rescore import rescore
     from guardeval.runs import open_run
@@ -24,5 +25,5 @@ def execute(args: argparse.Namespace) -> int:
     results = rescore(args.run, names, append=args.append)
     print_results(results)
     run = open_run(args.run, samples=False)
-    print(f"written: {run.results_path}")
+    print(printable(f"written: {run.results_path}"))
     return 0

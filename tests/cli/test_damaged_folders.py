@@ -82,3 +82,27 @@ def test_an_export_stays_in_its_folder_whatever_the_model_is_called(cli, guard_r
     assert [p.relative_to(desk).as_posix() for p in (desk / "out").rglob("*") if p.parent == desk / "out" / "logs"] == [
         "out/logs/__"
     ]
+
+
+def test_no_name_steers_the_terminal(cli, desk):
+    place = "out\x1b[2J"
+    said = [
+        cli("run", "--task", "wildguard", "--data", "sample", "--no_cache", "-q", "-o", place, "--model", "dummy/\x1b[31mred")
+    ]
+    (run,) = (desk / place).iterdir()
+    change(run, head__config={"model": "\x1b[31mred"})
+    said += [
+        cli("score", run),
+        cli("export", "lm_eval", run, "-o", place),
+        cli("sample-errors", run, "-n", 1, "-o", "a\x1b[1m.jsonl"),
+    ]
+    said += [cli("combine", run, "-S", "vote=majority", "-o", place), cli("combine", run, run.parent, "--grid")]
+    said += [cli("check", run, "--baseline", "b.json", "--write_baseline"), cli("sample-errors", run, "--mode", "edge")]
+    change(run, head__config={"model": "another"})
+    said += [
+        cli("check", run, "--baseline", "b.json", "--write_baseline"),
+        cli("data", "show", "--task", "wildguard", "--data", "sample"),
+    ]
+    said += [cli("data", "leakage", "--task", "wildguard", "--data_dir", place, "-o", f"{place}.json")]
+    assert "\x1b" not in "".join(one.out + one.err for one in said)
+    assert [one.code for one in said[:4]] == [0, 0, 0, 0]
