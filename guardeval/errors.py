@@ -83,8 +83,14 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 12) -> str:
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Turn a missing optional package into the command that installs it."""
+    """Turn a missing optional package into the command that installs it; one that is there and broken is said to be."""
     try:
         yield
-    except ImportError as e:
+    except ModuleNotFoundError as e:
         raise PluginError(f"this needs the package {e.name!r}, which is not installed: pip install 'guardeval[{extra}]'") from e
+    except ImportError as e:
+        what = f"the package {e.name!r}" if e.name else f"a package of guardeval[{extra}]"
+        raise PluginError(
+            f"this needs {what}, which is installed and does not import: {e}; "
+            f"pip install --force-reinstall 'guardeval[{extra}]' may mend it"
+        ) from e
