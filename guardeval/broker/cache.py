@@ -211,9 +211,9 @@ def _remedy(error: sqlite3.Error | OSError, path: Path) -> str:
         elsewhere = "wait for it, or name another file in GUARDEVAL_CACHE"
         return f"another process has held it for {_PATIENCE:.0f} seconds ({words}); {elsewhere}"
     if type(error) is sqlite3.DatabaseError or "malformed" in words:
-        return (
-            f"is damaged or no cache ({words}); `guardeval cache clear --cache {path}` deletes it; then run the command again"
-        )
+        if not _looks_ours(path):
+            return f"is no cache ({words}); name another file in GUARDEVAL_CACHE or --cache, or delete this one yourself"
+        return f"is damaged ({words}); `guardeval cache clear --cache {path}` deletes it; then run the command again"
     return f"cannot be read and written ({words}); name another place in GUARDEVAL_CACHE, or use --no_cache"
 
 
