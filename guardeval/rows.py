@@ -90,20 +90,23 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 row = loads(line)
             except orjson.JSONDecodeError:
-                row = _loads_leniently(line, f"{path}:{number}")
+                row = _loads_leniently(line, f"{path}:{number}", one_line=True)
             if type(row) is not dict:
                 raise DataError(f"{path}:{number}: holds {_kind(row)}; one JSON object a line is wanted")
             yield row
 
 
-def _loads_leniently(raw: bytes, where: str) -> Any:
+def _loads_leniently(raw: bytes, where: str, one_line: bool = False) -> Any:
     """What orjson refuses and Python reads: lone surrogates (then U+FFFD), NaN. Raises :class:`DataError` for all else."""
     try:
         return without_surrogates(json.loads(raw.decode("utf-8")))
     except UnicodeDecodeError as e:
         raise DataError(f"{where}: is not UTF-8 (byte {e.object[e.start]:#04x} at {e.start}); convert the file to UTF-8") from e
     except json.JSONDecodeError as e:
-        raise DataError(f"{where}: is not valid JSON: {e.msg} at line {e.lineno}, character {e.colno}") from e
+        place = f"character {e.colno}" if one_line else f"line {e.lineno}, character {e.colno}"
+        raise DataError(f"{where}: is not valid JSON: {e.msg} at {place}") from e
+    except ValueError as e:  # more digits than Python turns into a number
+        raise DataError(f"{where}: holds a number that is too long ({e}); write it as a text") from e
     except RecursionError as e:
         raise DataError(f"{where}: is nested too deeply") from e
 

@@ -91,7 +91,10 @@ def test_a_lone_surrogate_becomes_the_replacement_character(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"a": 1}\n{"a": \n', r"a\.jsonl:2: is not valid JSON"),
+        ("a.jsonl", b'{"a": 1}\n{"a": \n', r"a\.jsonl:2: is not valid JSON: .* at character \d+$"),
+        ("a.json", b'[{"a": 1},\n{"a": \n', r"a\.json: is not valid JSON: .* at line 3, character 1$"),
+        ("a.jsonl", b'{"a": 1}\n{"a": ' + b"9" * 5000 + b"}\n", r"a\.jsonl:2: holds a number that is too long \(.*5000 digits"),
+        ("a.json", b'[{"a": ' + b"9" * 5000 + b"}]", r"a\.json: holds a number that is too long"),
         ("a.jsonl", b'{"a": 1}\n[1]\n', r"a\.jsonl:2: holds a list; one JSON object a line"),
         ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', r"a\.jsonl:2: is not UTF-8 \(byte 0xff at 7\)"),
         ("a.jsonl", b"", r"a\.jsonl: is empty"),
