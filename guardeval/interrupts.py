@@ -14,17 +14,18 @@ __all__ = ["held_back"]
 def held_back() -> Iterator[None]:
     """Whatever is done in here is done to its end. Raises :class:`KeyboardInterrupt` then, if one came meanwhile.
 
-    Only the main thread is ever interrupted; a handler that the program itself has set, or none, stays as it is.
+    So is SIGTERM where it interrupts as Ctrl-C does. Only the main thread is ever interrupted; a handler that the program
+    itself has set, or none, stays as it is.
     """
     ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    came = []
-    signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if ours and signal.getsignal(n) is signal.default_int_handler]
+    came: list[bool] = []
+    for number in numbers:
+        signal.signal(number, lambda *_: came.append(True))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in numbers:
+            signal.signal(number, signal.default_int_handler)
     if came:
         raise KeyboardInterrupt

@@ -9,11 +9,15 @@ import math
 import os
 import secrets
 import shutil
+import signal
 import socket
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from guardeval.errors import ConfigError, needs_extra
 
@@ -22,6 +26,8 @@ __all__ = ["connected"]
 _KNOCK = 10.0  # seconds to wait for a cluster's address to answer at all
 _OWN_STORE = 200 << 20  # bytes of shared memory of a cluster of our own: shards pass through it
 _LONGEST = 40  # characters of a folder in which Ray's sockets fit: the system takes 107 for all of a socket's path
+_PREFIX, _OWNER = "gdv", "owner.lock"  # of such a folder, and the file in it that its process keeps locked
+_FRESH = 60.0  # seconds in which a folder may still be about to be locked
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -46,7 +52,9 @@ def connected(address: str | None, cpus: float, gpus: float) -> Iterator[Any]:
             yield ray
             return
         address = address or os.environ.get("RAY_ADDRESS") or "local"
-        with _own_cluster(ray, cpus, gpus) if address == "local" else _running_cluster(ray, address):
+        cluster = _own_cluster(ray, cpus, gpus) if address == "local" else _running_cluster(ray, address)
+        with _own_end() as take_back, cluster:
+            take_back()
             try:
                 with _hushed(ray):
                     yield ray
@@ -67,6 +75,23 @@ def _set(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _own_end() -> Iterator[Callable[[], object]]:
+    """Connecting sets a handler of Ray's for SIGTERM, which prints a dump and exits with 1; what is given here takes it back.
+
+    SIGTERM then interrupts as Ctrl-C does, or does what this program has set for it. Afterwards all is as it was.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield lambda: None
+        return
+    meanwhile = signal.default_int_handler if before is signal.SIG_DFL else before
+    try:
+        yield functools.partial(signal.signal, signal.SIGTERM, meanwhile)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
 def _hushed(ray: Any) -> Iterator[None]:
     """Ray prints what its machines report to our standard output, whatever ``log_to_driver`` says: it goes to the log."""
     worker = ray._private.worker
@@ -83,8 +108,11 @@ def _hushed(ray: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_cluster(ray: Any, cpus: float, gpus: float) -> Iterator[None]:
-    """On this machine, for this process alone; its files are gone with it."""
-    folder = Path(tempfile.mkdtemp(prefix="gdv", dir=None if len(tempfile.gettempdir()) <= _LONGEST - 12 else "/tmp"))  # noqa: S108
+    """On this machine, for this process alone; its files are gone with it, those of a process that was killed with the next."""
+    parent = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) <= _LONGEST - 12 else "/tmp")  # noqa: S108
+    _sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    owned = _hold(folder / _OWNER)
     try:
         with _set({"RAY_AUTH_TOKEN": _token()} if not os.environ.get("RAY_AUTH_TOKEN_PATH") else {}):
             _start(ray, cpus, folder)
@@ -92,6 +120,31 @@ def _own_cluster(ray: Any, cpus: float, gpus: float) -> Iterator[None]:
             yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        owned.close()
+
+
+def _sweep(parent: Path) -> None:
+    """Remove this user's folders of clusters whose process is gone: nobody holds their lock any more."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # somebody else's, or being removed by somebody else
+            about = folder.lstat()
+            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and time.time() - about.st_mtime > _FRESH:
+                (folder / _OWNER).stat()
+                _hold(folder / _OWNER).close()
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hold(file: Path) -> IO[bytes]:
+    """A file that this process has locked for as long as it is open. Raises :class:`OSError` where another has."""
+    import fcntl
+
+    held = file.open("wb")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.close()
+        raise
+    return held
 
 
 @functools.cache

@@ -249,6 +249,31 @@ def test_an_interrupt_keeps_what_was_done_and_a_killed_run_pays_for_nothing_twic
 
 
 @pytest.mark.slow
+def test_sigterm_ends_a_run_as_control_c_does(tmp_path):
+    pytest.importorskip("ray")
+    data = str(write_rows(tmp_path / "rows.jsonl", 300))
+    with FaultServer(says, latency=0.2) as server, tempfile.TemporaryDirectory(prefix="gdvt", dir="/tmp") as short:
+        command = [
+            sys.executable, "-m", "guardeval", "run", "--task", "wildguard", "--data", data, "--model", "openai_compatible/m",
+            "-M", f"base_url={server.url}", "--max_connections", "4", "--no_cache", "-o", str(tmp_path / "runs"),
+            "--executor", "ray", "-E", "workers=1,shard=10",
+        ]  # fmt: skip
+        env = {**os.environ, "TMPDIR": short}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        while server.stats()["answered"] < 20:
+            time.sleep(0.1)
+            assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=90)
+        assert list(Path(short).iterdir()) == []
+    assert process.returncode == 130, err
+    assert "SIGTERM" not in err and "Traceback" not in err
+    assert "interrupted" in out
+    (run,) = (tmp_path / "runs").iterdir()
+    assert 10 <= len(open_run(run).tasks[0].judgements()) < 300
+
+
+@pytest.mark.slow
 def test_a_cluster_of_our_own_leaves_nothing_behind(tmp_path):
     pytest.importorskip("ray")
     data = str(write_rows(tmp_path / "rows.jsonl", 50))
@@ -328,3 +353,17 @@ def test_workers_are_as_many_as_fit():
     assert fitting({"CPU": 9.0, "GPU": 1.0}) == 2
     assert fitting({"CPU": 3.0, "GPU": 8.0}) == 1
     assert fitting({}) == 1
+
+
+def test_folders_of_killed_processes_are_removed_and_no_others(tmp_path):
+    from guardeval.executors.cluster import _hold, _sweep
+
+    for name in ("gdvdead", "gdvliving", "gdvnew", "gdvother"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ("owner.lock" if name != "gdvother" else "file")).touch()
+        os.utime(tmp_path / name, (1, 1) if name != "gdvnew" else None)
+    (tmp_path / "gdvlink").symlink_to(tmp_path / "gdvdead")
+    with _hold(tmp_path / "gdvliving" / "owner.lock"):
+        os.utime(tmp_path / "gdvliving", (1, 1))
+        _sweep(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"gdvliving", "gdvnew", "gdvother", "gdvlink"}
