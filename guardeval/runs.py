@@ -44,6 +44,7 @@ __all__ = [
     "StoredRun",
     "TaskRecord",
     "find_runs",
+    "is_killed_run",
     "open_run",
     "read_run_yaml",
     "write_atomically",
@@ -51,6 +52,8 @@ __all__ = [
 
 RUN_FILE = "run.yaml"
 _BUFFER = 1 << 18
+_UNFINISHED = re.compile(r"samples_.+\.jsonl(\.part(\.sorted)?)?|run\.yaml\.part")
+_BEGUN = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d_.")  # how the name of a run folder begins
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -366,6 +369,10 @@ def open_run(folder: Path | str, *, samples: bool = True) -> StoredRun:
     at a gigabyte a second: a file that was cut between two lines reads as well as a whole one.
     """
     path = Path(folder).expanduser()
+    if is_killed_run(path):
+        raise DataError(
+            f"{folder}: a run that was killed: {RUN_FILE} is not in it; delete it; the same command asks what is left"
+        )
     if not (path / RUN_FILE).is_file():
         near = find_runs(path.parent) if path.parent.is_dir() else []
         hint = f"; runs there: {', '.join(p.name for p in near[-3:])}" if near else ""
@@ -425,6 +432,15 @@ def find_runs(parent: Path) -> list[Path]:
     if not parent.is_dir():
         return []
     return sorted(p for p in parent.iterdir() if (p / RUN_FILE).is_file())
+
+
+def is_killed_run(path: Path) -> bool:
+    """Whether a folder holds only what a run has in it before its samples are in place; one still under way looks the same."""
+    if not path.is_dir():
+        return False
+    names = [p.name for p in path.iterdir()]
+    told = any(".part" in n for n in names) or _BEGUN.match(path.resolve().name) is not None
+    return told and all(map(_UNFINISHED.fullmatch, names))
 
 
 def environment() -> dict[str, Any]:

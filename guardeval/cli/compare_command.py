@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from guardeval.cli.parser import Parser, whole_number
+from guardeval.cli.run_folders import without_killed
 from guardeval.errors import ConfigError, did_you_mean
 
 __all__ = ["configure", "execute"]
@@ -24,7 +25,8 @@ def configure(parser: Parser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    if len(args.runs) < 2:
+    folders = without_killed(args.runs)
+    if len(folders) < 2:
         raise ConfigError("guardeval compare: two runs or more are wanted, the reference first")
     if args.format not in _FORMATS:
         raise ConfigError(f"guardeval compare: unknown format {args.format!r}{did_you_mean(args.format, _FORMATS)}")
@@ -33,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
     from guardeval.compare_runs import compare_runs
     from guardeval.report.comparison import comparison_tables, flip_tables
 
-    found = compare_runs([Path(r) for r in args.runs], task=args.task, accounting=args.accounting, seed=seed)
+    found = compare_runs([Path(r) for r in folders], task=args.task, accounting=args.accounting, seed=seed)
     if args.json:
         from guardeval.runs import results_json, write_atomically
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardeval.cli.parser import Parser, whole_number
+from guardeval.cli.run_folders import without_killed
 from guardeval.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def execute(args: argparse.Namespace) -> int:
     from guardeval.report.terminal import print_table
 
     found = mine(
-        args.runs,
+        without_killed(args.runs),
         Path(args.output),
         top=_number(args.top, "--top"),
         n=None if args.n is None else whole_number(args.n, "guardeval mine: --n", 1),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardeval.cli.parser import Parser
+from guardeval.cli.run_folders import without_killed
 from guardeval.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -34,11 +35,12 @@ def execute(args: argparse.Namespace) -> int:
     form = args.format or _OF_NAME.get(output.suffix.lower() if output else "", "text")
     if form not in _FORMATS:
         raise ConfigError(f"guardeval report: unknown format {form!r}{did_you_mean(form, _FORMATS)}")
+    folders = without_killed(args.runs)
     if form == "html":  # failures are always in it
-        return _page(args.runs, output)
+        return _page(folders, output)
     from guardeval.runs import open_run, write_atomically
 
-    runs = [open_run(r, samples=args.failures) for r in args.runs]
+    runs = [open_run(r, samples=args.failures) for r in folders]
     results, names = [run.results() for run in runs], [run.name for run in runs]
     reviews = [_reviews(run.path) for run in runs]
     if form == "md":

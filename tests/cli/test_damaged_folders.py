@@ -106,3 +106,32 @@ def test_no_name_steers_the_terminal(cli, desk):
     said += [cli("data", "leakage", "--task", "wildguard", "--data_dir", place, "-o", f"{place}.json")]
     assert "\x1b" not in "".join(one.out + one.err for one in said)
     assert [one.code for one in said[:4]] == [0, 0, 0, 0]
+
+
+def test_what_a_killed_run_left_is_named_and_does_not_keep_others_from_being_read(cli, guard_run, desk):
+    run, other = guard_run(), guard_run("--model", "embedded/char")
+    for name in ("samples_wildguard_2026-01-02.jsonl.part", "samples_wildguard_2026-01-02.jsonl", None):
+        killed = run.parent / "2026-01-02T03-04-05_wildguard_direct_embedded"
+        killed.mkdir()
+        if name:
+            (killed / name).write_bytes(b"{}\n")
+        for words in (("report",), ("report", "--format", "html", "-o", "all.html"), ("compare",), ("mine", "-o", "hard.json")):
+            said = cli(*words, killed, run, other)
+            assert (said.code, said.err) == (0, f"note: {killed}: left out: a run that was killed; delete it\n"), words
+            alone = cli(*words, killed, killed)
+            assert alone.code == 2
+            assert f"{killed}: a run that was killed: run.yaml is not in it; delete it" in alone.err
+        for words in (("combine",), ("check", "--baseline", "b.json", "--write_baseline"), ("score",)):
+            said = cli(*words, killed, *([other] if words[0] != "score" else []))
+            assert (said.code, "a run that was killed" in said.err) == (2, True), words
+        for file in killed.iterdir():
+            file.unlink()
+        killed.rmdir()
+
+
+def test_a_folder_that_is_none_of_a_run_is_not_taken_for_a_killed_one(cli, desk):
+    (desk / "empty").mkdir()
+    (desk / "data").mkdir()
+    (desk / "data" / "samples_mine.jsonl").write_text("{}\n")
+    for folder in ("empty", "data"):
+        assert "is no run folder" in cli("report", folder).err
