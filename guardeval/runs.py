@@ -29,6 +29,7 @@ from guardeval.errors import ConfigError, DataError
 from guardeval.judged import Collector, Judgements, Packed, cluster_of
 from guardeval.rows import without_surrogates
 from guardeval.run_names import path_parts
+from guardeval.run_shape import check_record, check_results, checked_name
 from guardeval.sample_lines import LineWriter, judged_from_line
 from guardeval.spill import MOST, NumberSpill, mapped
 from guardeval.values import value
@@ -117,6 +118,10 @@ class RunFolder:
         raise ConfigError(f"--output_path {parent}: holds a thousand runs of this second; name another folder")
 
     def samples(self, task: str, target: Target, policy_names: Sequence[str], redact: bool) -> SampleLog:
+        try:
+            checked_name(task)
+        except ValueError as e:
+            raise DataError(f"task {task!r}: samples of it cannot be kept: {e}; give it another name") from e
         return SampleLog(_samples_path(self.path, task, self.date), target, policy_names, redact)
 
     def write_run(self, record: Mapping[str, Any]) -> None:
@@ -338,12 +343,18 @@ class StoredRun:
 
     def results(self) -> dict[str, Any]:
         path = self.results_path
+        remedy = f"`guardeval score {shlex.quote(str(self.path))}` writes it anew"
         try:
-            return dict(json.loads(path.read_bytes()))
+            found = json.loads(path.read_bytes())
         except FileNotFoundError:
-            raise DataError(f"{path}: is not there; `guardeval score {shlex.quote(str(self.path))}` writes it anew") from None
+            raise DataError(f"{path}: is not there; {remedy}") from None
+        except (ValueError, RecursionError) as e:
+            raise DataError(f"{path}: is no JSON ({e}); {remedy}") from e
+        try:
+            check_results(found)
         except ValueError as e:
-            raise DataError(f"{path}: is no JSON ({e}); `guardeval score {shlex.quote(str(self.path))}` writes it anew") from e
+            raise DataError(f"{path}: is not one that a run wrote ({e}); {remedy}") from e
+        return dict(found)
 
 
 def read_run_yaml(path: Path) -> dict[str, Any]:
@@ -417,10 +428,10 @@ def _count_lines(path: Path) -> int:
 
 
 def _task_records(path: Path, about: Mapping[str, Any]) -> tuple[TaskRecord, ...]:
-    """Raises :class:`ValueError` for names that would lead out of the folder, or steer a terminal: it may come from anybody."""
+    """Raises :class:`ValueError` for what no run wrote, and for names that would lead out of the folder."""
+    check_record(about)
     for name in (about["date"], *about["tasks"]):
-        if not isinstance(name, str) or not re.fullmatch(r"[^/\\]+", name) or not name.isprintable():
-            raise ValueError(f"{name!r} is no part of a file name")
+        checked_name(name)
     return tuple(
         TaskRecord(name, Target(task["target"]), _samples_path(path, name, about["date"]), tuple(about["policies"]), task)
         for name, task in about["tasks"].items()
@@ -439,8 +450,9 @@ def is_killed_run(path: Path) -> bool:
     if not path.is_dir():
         return False
     names = [p.name for p in path.iterdir()]
-    told = any(".part" in n for n in names) or _BEGUN.match(path.resolve().name) is not None
-    return told and all(map(_UNFINISHED.fullmatch, names))
+    if not names:
+        return _BEGUN.match(path.resolve().name) is not None
+    return any(".part" in n for n in names) and all(map(_UNFINISHED.fullmatch, names))
 
 
 def environment() -> dict[str, Any]:

@@ -177,6 +177,12 @@ def test_a_record_whose_names_lead_elsewhere_is_refused(tmp_path, name):
             open_run(run.path, samples=False)
 
 
+@pytest.mark.parametrize("name", ["../../../x", "a\x1b[2J", ""])
+def test_no_task_of_a_foreign_log_writes_outside_the_folder(tmp_path, name):
+    with pytest.raises(DataError, match=r"samples of it cannot be kept: .* is no part of a file name; give it another name"):
+        folder(tmp_path).samples(name, Target.PROMPT, POLICIES, redact=False)
+
+
 def test_an_output_path_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"--output_path .*file.*: cannot be written: .*name another folder"):

@@ -110,7 +110,7 @@ def test_no_name_steers_the_terminal(cli, desk):
 
 def test_what_a_killed_run_left_is_named_and_does_not_keep_others_from_being_read(cli, guard_run, desk):
     run, other = guard_run(), guard_run("--model", "embedded/char")
-    for name in ("samples_wildguard_2026-01-02.jsonl.part", "samples_wildguard_2026-01-02.jsonl", None):
+    for name in ("samples_wildguard_2026-01-02.jsonl.part", "run.yaml.part", None):
         killed = run.parent / "2026-01-02T03-04-05_wildguard_direct_embedded"
         killed.mkdir()
         if name:
@@ -135,3 +135,66 @@ def test_a_folder_that_is_none_of_a_run_is_not_taken_for_a_killed_one(cli, desk)
     (desk / "data" / "samples_mine.jsonl").write_text("{}\n")
     for folder in ("empty", "data"):
         assert "is no run folder" in cli("report", folder).err
+
+
+CHANGED = {
+    "policies": ["cyberattack", {}],
+    "tasks__wildguard__samples": True,
+    "tasks__wildguard__data__source": [None],
+    "tasks__wildguard__scorers": [1],
+    "groups": [{"name": "g"}],
+    "head__end_time": "x",
+    "head__configs__wildguard__marks": 5,
+    "head__configs__wildguard__data__source": [None],
+    "head__config__model_notices": [{"a": 1}],
+    "head__n-samples__wildguard__effective": True,
+    "head__notices": "none",
+}
+
+
+@pytest.mark.parametrize("place", CHANGED)
+def test_a_record_that_no_run_wrote_is_refused_with_its_file_and_place(cli, guard_run, place):
+    run, other = guard_run(), guard_run("--model", "embedded/char")
+    change(run, **{place: CHANGED[place]})
+    named = "record." + place.replace("__", ".")
+    for words in (
+        ("score", run),
+        ("report", run),
+        ("compare", other, run),
+        ("export", "inspect", run),
+        ("mine", run, other, "-o", "x.json"),
+    ):
+        said = cli(*words)
+        assert said.code == 2
+        assert f"{run / 'run.yaml'}: its `record` is not one that a run wrote" in said.err, words
+        assert named in said.err, words
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("n-samples", True),
+        ("n-samples", {}),
+        ("configs__wildguard__marks", 5),
+        ("config__model_notices", [{"a": 1}]),
+        ("results__wildguard__f1,strict", "high"),
+        ("results__wildguard__f1_ci,strict", [1]),
+        ("results", [1]),
+        ("groups", 3),
+    ],
+)
+def test_results_that_no_run_wrote_are_refused_and_score_writes_them_anew(cli, guard_run, path, value):
+    run = guard_run()
+    file = next(run.glob("results_*"))
+    whole = json.loads(file.read_bytes())
+    *above, last = path.split("__")
+    place = whole
+    for key in above:
+        place = place[key]
+    place[last] = value
+    file.write_text(json.dumps(whole))
+    for words in (("report",), ("report", "--format", "html"), ("export", "lm_eval")):
+        said = cli(*words, run)
+        assert said.code == 2, words
+        assert f"{file}: is not one that a run wrote ({path.replace('__', '.')}" in said.err, words
+    assert cli("score", run).code == cli("report", run).code == 0
