@@ -21,7 +21,7 @@ from guardeval.errors import ConfigError, DataError
 from guardeval.judged import Judgements
 from guardeval.lost_votes import LostVotes
 from guardeval.pairing import check_comparable
-from guardeval.registry import Registry, build
+from guardeval.registry import Registry
 from guardeval.results import assemble_results, groups_of
 from guardeval.run_facts import shared_tasks, task_facts
 from guardeval.runs import RunFolder, StoredRun, TaskRecord, open_run
@@ -235,7 +235,8 @@ def _write_task(
     if not len(judged):
         raise DataError(f"the runs share no sample of {gathered.task}: nothing to combine")
     options = record.about.get("scorers") or {}
-    scorers = {n: checked_scorer(build(registry.load("scorers", n), o or {}, f"scorer {n!r}"), n) for n, o in options.items()}
+    recorded = registry.for_files()
+    scorers = {n: checked_scorer(recorded.build("scorers", n, o or {}), n) for n, o in options.items()}
     values, better = score_task(judged, scorers, is_untold(combined_contacts(head.runs, head.members, gathered.task)))
     about = {"name": gathered.task, "alias": record.about["title"], "target": str(record.target)}
     return _Written(judged, {**about, **values}, better, lost)

@@ -37,10 +37,20 @@ class Registry:
         self._given = None if entry_points is None else list(entry_points)
         self._by_kind: dict[str, dict[str, tuple[EntryPoint, ...]]] = {}
         self._unreadable: dict[str, str] = {}  # distribution → what is wrong with its list of entry points
+        self._class_paths = True
+
+    def for_files(self) -> Registry:
+        """The same plugins, for names that stand in records, logs and rows: these may come from anybody.
+
+        A class path among them is refused, with whatever it would import, make and run; the user may give it by a flag.
+        """
+        out = Registry(self._given)
+        out._class_paths = False
+        return out
 
     def __getstate__(self) -> dict[str, Any]:
         """In another process it collects anew what is installed there."""
-        return {"_given": self._given, "_by_kind": {}}
+        return {"_given": self._given, "_by_kind": {}, "_unreadable": {}, "_class_paths": self._class_paths}
 
     def entries(self, kind: str) -> dict[str, EntryPoint]:
         """Name → entry point, sorted by name; of a name that is claimed twice the first: see :meth:`clashes`."""
@@ -105,6 +115,11 @@ class Registry:
         was written for a newer contract.
         """
         if ":" in name and "/" not in name:
+            if not self._class_paths:
+                said = f"{kind[:-1]} {name!r} is a class that a file names, and a file may come from anybody"
+                raise PluginError(
+                    f"{said}: only installed plugins are run from there; if you trust it, say --{kind[:-1]} {name}"
+                )
             return import_plugin(kind, name, f"{kind[:-1]} {name!r}")
         clash = self.clashes(kind).get(name)
         if clash is not None:

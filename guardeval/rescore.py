@@ -24,14 +24,16 @@ def rescore(
     ``append`` keeps metrics that the new scorers do not give.
     """
     registry = registry or Registry()
+    recorded = registry.for_files()
     run = open_run(folder)
     old = run.results() if append else {}
     metrics: dict[str, Any] = {}
     better: dict[str, dict[str, bool]] = {}
     for task in run.tasks:
         options = task.about.get("scorers") or {}
-        chosen = {n: registry.load("scorers", n) for n in (scorers if scorers is not None else options)}
-        built = {n: checked_scorer(build(cls, options.get(n) or {}, f"scorer {n!r}"), n) for n, cls in chosen.items()}
+        trusted = registry if scorers is not None else recorded
+        chosen = {n: trusted.load("scorers", n) for n in (scorers if scorers is not None else options)}
+        built = {n: checked_scorer(build(cls, options.get(n) or {}, f"scorer {n!r}", recorded), n) for n, cls in chosen.items()}
         contacts = contacts_of((head_of(run).get("configs") or {}).get(task.name) or {})
         values, direction = score_task(task.judgements(), built, is_untold(contacts))
         before = old.get("results", {}).get(task.name, {})

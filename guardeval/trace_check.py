@@ -200,7 +200,8 @@ def _made_with(traces: Sequence[Trace], solver: str | None, policies: str | None
     name = solver or str(said.get("solver", "multistep"))
     options = {} if solver else {k: v for k, v in said.items() if k != "solver"}
     source = policies or next((str(t.about["policies_from"]) for t in traces if t.about.get("policies_from")), "minimal")
-    return Registry().build("solvers", name, options), load_policies(source)
+    registry = Registry() if solver else Registry().for_files()
+    return registry.build("solvers", name, options), load_policies(source)
 
 
 def _facts(traces: Sequence[Trace], digest: str, policies: str) -> dict[str, str]:

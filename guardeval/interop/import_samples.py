@@ -21,7 +21,7 @@ from guardeval.interop.matching import Matcher
 from guardeval.interop.recorded import Recorded
 from guardeval.judged import Judgements
 from guardeval.policies import PolicySet, load_policies
-from guardeval.registry import Registry, build
+from guardeval.registry import Registry
 from guardeval.runs import RunFolder, SampleLog
 from guardeval.sample_lines import judged_from_line
 from guardeval.scoring import DEFAULT_SCORERS, checked_scorer
@@ -97,11 +97,11 @@ def _written(samples: SampleLog, write: Callable[[], None]) -> Judgements:
 
 def restore_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading) -> ImportedTask:
     """The samples as the run wrote them, word for word, scored by the run's own scorers unless others are named."""
-    record = (log.origin or {})["record"]
+    record, registry = (log.origin or {})["record"], reading.registry.for_files()
     about = record["record"]["tasks"].get(task.name)
     if about is None:
         raise DataError(f"{log.path}: its record of a guardeval run does not name the task {task.name!r}")
-    target, registry = Target(about["target"]), reading.registry
+    target = Target(about["target"])
     reading.check_target(target, f"{task.name} in {log.path}")
     samples = folder.samples(task.name, target, record["record"]["policies"], bool(record.get("redact")))
 
@@ -110,9 +110,11 @@ def restore_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading
             samples.add_line(*_line(logged, log.path))
 
     judged = _written(samples, write)
-    options = about.get("scorers") or {}
-    own = {n: checked_scorer(build(registry.load("scorers", n), o or {}, f"scorer {n!r}"), n) for n, o in options.items()}
-    scorers = reading.scorers(()) if reading.how.scorer else own
+    if reading.how.scorer:
+        scorers = reading.scorers(())
+    else:
+        options = about.get("scorers") or {}
+        scorers = {n: checked_scorer(registry.build("scorers", n, o or {}), n) for n, o in options.items()}
     head = record["record"]["head"]["configs"][task.name]
     return ImportedTask.scored(str(about["title"]), about, judged, scorers, head, name=task.name)
 

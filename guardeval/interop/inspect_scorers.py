@@ -134,7 +134,7 @@ def _numbers(scores: Sequence[SampleScore]) -> dict[str, float]:
         return {}
     first, about = kept[0][0].sample_metadata[KEY], kept[0][1]["scorer"]
     judged = Judgements.of([_judged(s, own) for s, own in kept], OurTarget(first["target"]), first["policy_names"])
-    ours = Registry().build("scorers", about["name"], about["options"])
+    ours = Registry().for_files().build("scorers", about["name"], about["options"])
     found, _ = score_task(judged, {about["name"]: ours})
     out: dict[str, float] = {}
     for key, value in found.items():

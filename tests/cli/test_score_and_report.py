@@ -72,6 +72,31 @@ def test_a_run_folder_from_a_stranger_cannot_write_outside_itself(cli, guard_run
     assert not list(run.parent.parent.glob("stolen*"))
 
 
+def test_a_command_that_a_strangers_record_names_is_not_run(cli, guard_run, desk):
+    """Neither where the run is scored again, nor combined, nor where a log of it is imported."""
+    run, stolen = guard_run("--limit", 4), desk / "stolen"
+    scorers = {"subprocess:Popen": {"args": f"touch {stolen}", "shell": "yes"}}
+    cli("export", "lm_eval", run, "-o", desk / "log")
+    (logged,) = (desk / "log").rglob("results_*.json")
+    results = json.loads(logged.read_text())
+    results["guardeval"]["record"]["record"]["tasks"]["wildguard"]["scorers"] = scorers
+    logged.write_text(json.dumps(results))
+    other = guard_run("--limit", 4, "--solver", "singlestep")
+    for folder in (run, other):
+        record = yaml.safe_load((folder / "run.yaml").read_text())
+        record["record"]["tasks"]["wildguard"]["scorers"] = scorers
+        (folder / "run.yaml").write_text(yaml.safe_dump(record))
+    said = [
+        cli("score", run),
+        cli("combine", run, other, "-S", "vote=any", "-o", desk / "combined"),
+        cli("import", "lm_eval", desk / "log", "-o", desk / "imported"),
+    ]
+    assert [s.code for s in said] == [2, 2, 2]
+    assert not [s.err for s in said if "'subprocess:Popen' is a class that a file names" not in s.err]
+    assert not stolen.exists()
+    assert cli("score", run, "--scorer", "classification").code == 0
+
+
 @pytest.mark.parametrize("form", ["text", "md"])
 def test_a_report_says_what_the_run_said(cli, guard_run, form):
     run = guard_run("--limit", 12)
