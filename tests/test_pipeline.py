@@ -220,6 +220,9 @@ def test_samples_that_are_never_heard_are_failed_and_make_the_run_provisional(da
     (folder,) = (tmp_path / "runs").iterdir()
     metrics = json.loads(next(folder.glob("results_*.json")).read_bytes())["results"]["wildguard"]
     assert metrics["outcomes"]["failed"] == 1
+    assert metrics["cost_total,none"] is None  # not 0: of the one nothing is known, of the others no price
+    assert metrics["cost_total_n,none"] == 0
+    assert metrics["latency_p50_n,none"] == metrics["sample_len"] - 1
 
 
 def test_a_run_in_which_nothing_was_heard_is_an_error_and_leaves_no_folder(data, tmp_path):

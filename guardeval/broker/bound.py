@@ -11,6 +11,7 @@ from guardeval.broker.keys import Keys, identity_digest
 from guardeval.broker.lane import Lane
 from guardeval.contracts import BatchModel, Completion, Exchange, Model, Request, Traits
 from guardeval.data import Usage
+from guardeval.errors import ModelError
 
 if TYPE_CHECKING:
     from guardeval.broker.broker import Broker
@@ -81,10 +82,11 @@ class Bound:
 class SampleAsker:
     """An :class:`~guardeval.contracts.Asker` that keeps the exchanges of one sample, in the order of their answers."""
 
-    __slots__ = ("_bound", "exchanges")
+    __slots__ = ("_bound", "_unheard", "exchanges")
 
     def __init__(self, bound: Bound) -> None:
         self._bound = bound
+        self._unheard = False
         self.exchanges: list[Exchange] = []
 
     @property
@@ -97,18 +99,24 @@ class SampleAsker:
 
     async def generate(self, request: Request) -> Completion:
         """What the model says. Raises :class:`ModelError` for this request, anything else for the run."""
-        settled, free = await self._bound._broker.ask(self._bound, request)
+        try:
+            settled, free = await self._bound._broker.ask(self._bound, request)
+        except ModelError:
+            self._unheard = True
+            raise
         self.exchanges.append(Exchange(request, settled.completion, settled.latency, settled.cost, free, settled.attempts))
         return settled.completion
 
     def usage(self) -> Usage:
-        """Sums over the exchanges; a sum of which a part is unknown is None."""
-        usage = usage_of(self.exchanges)
+        """Sums over the exchanges; a sum of which a part is unknown is None, as all are where a request was not answered."""
+        usage = usage_of(self.exchanges, self._unheard)
         return usage if self._bound.traits.timed else replace(usage, latency=None)
 
 
-def usage_of(exchanges: Sequence[Exchange]) -> Usage:
-    """Sums over exchanges; a sum of which a part is unknown is None."""
+def usage_of(exchanges: Sequence[Exchange], unheard: bool = False) -> Usage:
+    """Sums over exchanges; a sum of which a part is unknown is None. ``unheard``: what a request took besides is not known."""
+    if unheard:
+        return Usage(len(exchanges), sum(e.cached for e in exchanges))
     if len(exchanges) == 1:
         e = exchanges[0]
         return Usage(1, int(e.cached), e.latency, e.completion.tokens_in, e.completion.tokens_out, e.cost)

@@ -69,6 +69,7 @@ class InspectAsker:
         self.traits: Traits = traits_of(self.name.partition("/")[0], logprobs)
         self.exchanges: list[Exchange] = []
         self.outputs: list[ModelOutput] = []
+        self._unheard = False
         self._model = model
 
     async def generate(self, request: Request) -> Completion:
@@ -81,6 +82,7 @@ class InspectAsker:
         except LimitExceededError:
             raise
         except Exception as e:  # providers raise errors of many packages: told apart there
+            self._unheard = True
             raise error_from(e, self._model.api, self.name) from e
         completion = completion_of(output, self.name, request.prompt.frame.forced)
         self.outputs.append(output)
@@ -88,7 +90,7 @@ class InspectAsker:
         return completion
 
     def usage(self) -> Usage:
-        return usage_of(self.exchanges)
+        return usage_of(self.exchanges, self._unheard)
 
 
 class _Panel:
