@@ -43,11 +43,14 @@ class LmEvalBackend:
         with _quiet_loading():
             try:
                 self._lm: Any = kind.create_from_arg_obj(_typed(options))
+                getattr(self._lm, "header", None)  # a backend of a server reads its key here, and raises without one
             except Exception as e:  # a package or key is missing, an option is not one of its, a model is not there
                 raise ModelUnusable(f"{self.name} does not open: {_words(e)}; -M options are its --model_args") from e
         _silence(kind)
         self._missing = _missing()
         self._remote = hasattr(self._lm, "parse_generations")  # a server ends its answers itself
+        if self._remote and getattr(self._lm, "base_url", "") is None:
+            raise ModelUnusable(f"{self.name} has no address: give the server's, -M base_url=…")
         self._endings = Endings(self._lm, self._missing)
 
     def answer(self, requests: Sequence[Request]) -> list[Completion]:
@@ -250,7 +253,8 @@ def _error(error: Exception, name: str) -> ModelError:
     """A server that is not there, or does not take the key, answers nobody; all else concerns these requests."""
     status = getattr(getattr(error, "response", None), "status_code", None) or getattr(error, "status", None)
     unreachable = isinstance(error, ConnectionError) or type(error).__name__ in {
-        "ConnectionError", "ClientConnectorError", "NewConnectionError", "APIConnectionError",
+        "ConnectionError", "ClientConnectorError", "NewConnectionError", "APIConnectionError", "MissingSchema", "InvalidSchema",
+        "InvalidURL",
     }  # fmt: skip
     if unreachable or status in (401, 403, 404):
         return ModelUnusable(f"{name}: {_words(error)}; is the address right (-M base_url=), and the key set?")
@@ -258,5 +262,6 @@ def _error(error: Exception, name: str) -> ModelError:
 
 
 def _words(error: BaseException) -> str:
-    said = " ".join(str(error).split())
+    """Its kind and text, and what the server said to it."""
+    said = " ".join(f"{error} {getattr(getattr(error, 'response', None), 'text', '') or ''}".split())
     return f"{type(error).__name__}: {said[:_MOST_SAID]}{'…' if len(said) > _MOST_SAID else ''}"

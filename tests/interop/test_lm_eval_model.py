@@ -113,6 +113,27 @@ def test_a_server_that_is_not_there_is_told_as_such():
         model.generate_batch([chatted("Hello")])
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("local-chat-completions", {"model": "m"}, "has no address: give the server's, -M base_url="),
+        ("openai-chat-completions", {"model": "m"}, "API key not found"),
+    ],
+)
+async def test_a_key_or_address_that_is_missing_is_told_before_the_first_sample(name, options, said, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ModelUnusable, match=said):
+        await LmEval(name, options=options).start()
+
+
+def test_what_a_server_says_to_a_request_that_it_refuses_is_told():
+    def refusing(body: Any) -> Any:
+        return {"error": {"message": "this one I will not take", "type": "invalid_request_error"}}
+
+    with FaultServer(refusing) as server, pytest.raises(ModelError, match="this one I will not take"):
+        chat(server, max_retries="1").generate_batch([chatted("Hello")])
+
+
 def test_options_pass_to_lm_eval_and_come_back_from_a_record(server):
     spec = ModelSpec("lm_eval/local-chat-completions", {"model": "guard", "base_url": "http://127.0.0.1:9", "batch": "3"})
     model = build_model(spec, Registry())
