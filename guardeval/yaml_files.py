@@ -268,7 +268,7 @@ def plain_values(raw: bytes, shown: str) -> Any:
 
     Raises :class:`ConfigError` with file and line where it is no YAML, or a key stands twice in one map.
     """
-    return _read(_Safe, raw, shown)[0]
+    return _read(yaml.SafeLoader, raw, shown)[0]  # libyaml's takes no escapes of names that are not UTF-8
 
 
 def _read(kind: Any, raw: bytes, shown: str) -> tuple[Any, dict[Keys, str], dict[Keys, int]]:
