@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from guardeval.causal.answer import up_to_block
 from guardeval.contracts import Case, Completion, Exchange, Frame, Prompt, Request, Sampling, Solver, Traits
 from guardeval.data import Outcome, Verdict
 from guardeval.errors import ModelError
@@ -27,7 +29,7 @@ async def read_logged(logged: Logged, case: Case, solver: Solver | None) -> Verd
         last = logged.asked[-1]
         return verdict_from(completions[-1], case, request=Request(_prompt(last, case), case, Sampling()))
     try:
-        return await solver.solve(case, _Logbook(logged.asked, completions))
+        return await solver.solve(case, _Logbook(logged.asked, completions, logged.to_block))
     except ModelError as e:
         return Verdict(case.target, Outcome.FAILED, raw=str(e))
 
@@ -38,16 +40,17 @@ class _Logbook:
     name = "log"
     traits = Traits(raw=True, forced=True, template=True, logprobs=True, timed=False)
 
-    def __init__(self, asked: Sequence[Asked], completions: Sequence[Completion]) -> None:
+    def __init__(self, asked: Sequence[Asked], completions: Sequence[Completion], to_block: bool = False) -> None:
         self._left = list(zip(map(_as_text, asked), completions, strict=True))
-        self._held = len(completions)
+        self._held, self._to_block = len(completions), to_block
 
     async def generate(self, request: Request) -> Completion:
         if not self._left:
             raise ModelError(f"the log holds {self._held} answers to this sample, and the solver asks for more")
         text = request.prompt.as_text()  # questions that went out together stand in the order of their answers
         place = next((i for i, (asked, _) in enumerate(self._left) if asked == text), 0)
-        return self._left.pop(place)[1]
+        said = self._left.pop(place)[1]
+        return replace(said, text=up_to_block(said.text, request)) if self._to_block else said
 
 
 def _completions(logged: Logged) -> list[Completion]:

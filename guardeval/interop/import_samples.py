@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from guardeval.contracts import Case, ChoosingSolver, Exchange, Solver
 from guardeval.data import Judged, Outcome, Target, Verdict
-from guardeval.errors import ConfigError, DataError
+from guardeval.errors import ConfigError, DataError, GuardevalError
 from guardeval.interop.answered import exchanges_of, read_logged
 from guardeval.interop.imported_record import ImportedTask, file_identity
-from guardeval.interop.logged import Log, Logged, LoggedTask
+from guardeval.interop.logged import Asker, Log, Logged, LoggedTask
 from guardeval.interop.matching import Matcher
 from guardeval.interop.recorded import Recorded
 from guardeval.judged import Judgements
-from guardeval.policies import PolicySet, load_policies
+from guardeval.policies import VERBOSITIES, PolicySet, load_policies
 from guardeval.registry import Registry
 from guardeval.runs import RunFolder, SampleLog
 from guardeval.sample_lines import judged_from_line
@@ -70,7 +70,9 @@ class Reading:
             name, solver = built.for_model(log.model) if isinstance(built, ChoosingSolver) else (name, built)
         elif how.solver_args:
             raise ConfigError("-S goes with --solver: name the solver that reads the answers")
-        index, policies = TaskIndex(how.include_path, registry), load_policies(how.policies)
+        elif (asker := log.tasks[0].asker) is not None:
+            name, solver = asker.solver, _own_solver(asker, log.path, registry)
+        index, policies = TaskIndex(how.include_path, registry), load_policies(_policies(how, log))
         restores = log.origin is not None and how.task is None and how.solver is None
         return cls(how, registry, index, policies, name or log.solver, solver, restores)
 
@@ -81,6 +83,20 @@ class Reading:
     def scorers(self, names: Sequence[str]) -> dict[str, Any]:
         chosen = self.how.scorer or names
         return {name: checked_scorer(self.registry.build("scorers", name), name) for name in chosen}
+
+
+def _own_solver(asker: Asker, path: Path, registry: Registry) -> Solver:
+    try:
+        return cast(Solver, registry.for_files().build("solvers", asker.solver, asker.solver_args))
+    except GuardevalError as e:
+        raise DataError(f"{path}: the solver that asked in it cannot read the answers; name another with --solver: {e}") from e
+
+
+def _policies(how: Importing, log: Log) -> str:
+    """Those that were asked about, where a log names some that ship with guardeval and the user names none."""
+    asker = log.tasks[0].asker
+    own = asker.policies if asker is not None else None
+    return own if own in VERBOSITIES and how.policies == DEFAULT_POLICIES else how.policies
 
 
 def _written(samples: SampleLog, write: Callable[[], None]) -> Judgements:
@@ -130,16 +146,12 @@ def _line(logged: Logged, path: Path) -> tuple[Judged, bytes, int]:
 # ---- any other log ----
 
 
-def read_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading) -> ImportedTask:
-    """Raises :class:`DataError` where no sample can be placed, or nobody says what their gold labels are."""
-    name = reading.how.task or _known(task.name, log, reading)
-    return _of_log(log, task, folder, reading) if name is None else _of_task(log, task, folder, reading, name)
+def read_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading, found: Task | None) -> ImportedTask:
+    """``found``: whose samples and gold labels they are; None where the log holds them.
 
-
-def _known(name: str, log: Log, reading: Reading) -> str | None:
-    """lm-eval runs our task files under their own names; a log of Inspect may hold verdicts and labels itself."""
-    entry = reading.index.entries().get(name)
-    return name if log.tool == "lm_eval" and entry is not None and entry.kind == "task" else None
+    Raises :class:`DataError` where no sample can be placed, or nobody says what their gold labels are.
+    """
+    return _of_log(log, task, folder, reading) if found is None else _of_task(log, task, folder, reading, found)
 
 
 @dataclass
@@ -150,9 +162,9 @@ class _Placed:
     drawn: int = 0  # samples of which several answers were logged
 
 
-def _of_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading, name: str) -> ImportedTask:
+def _of_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading, found: Task) -> ImportedTask:
     """Samples and gold labels of a guardeval task, found for the logged ones."""
-    found = reading.index.load(name)
+    name = found.name
     reading.check_target(found.target, f"task {name}")
     rows = found.open(reading.how.data)
     matcher, placed = Matcher(rows, found.target), _Placed()

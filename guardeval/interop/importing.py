@@ -14,6 +14,7 @@ from typing import Any
 
 from guardeval.data import Outcome
 from guardeval.interop.import_samples import Importing, Reading, read_task, restore_task
+from guardeval.interop.import_tasks import by_asker, named_tasks, narrowed
 from guardeval.interop.imported_record import imported_head, imported_record, restored_record
 from guardeval.interop.logged import Log
 from guardeval.registry import Registry
@@ -46,19 +47,24 @@ def import_inspect(files: Sequence[Path | str], how: Importing, registry: Regist
 
 
 def import_lm_eval(paths: Sequence[Path | str], how: Importing, registry: Registry | None = None) -> Iterator[ImportedRun]:
-    """A run a results file; of a folder, all results files in it. Raises as :func:`import_inspect` does."""
+    """A run a results file, and a solver where several asked; of a folder, all results files in it. Raises as
+    :func:`import_inspect` does."""
     from guardeval.interop.lm_eval_reading import read_lm_eval, results_files
 
     for file in [f for path in paths for f in results_files(Path(path).expanduser())]:
-        yield _import(read_lm_eval(file), how, registry or Registry())
+        for log in by_asker(narrowed(read_lm_eval(file), how, registry or Registry())):
+            yield _import(log, how, registry or Registry())
 
 
 def _import(log: Log, how: Importing, registry: Registry) -> ImportedRun:
     reading = Reading.of(how, log, registry)
-    tasks = "+".join(dict.fromkeys(how.task or t.name for t in log.tasks))
-    folder = RunFolder(Path(how.output_path), tasks, reading.solver_name, log.model, datetime.now())
+    named = named_tasks(log, reading)
+    folder = RunFolder(Path(how.output_path), "+".join(named), reading.solver_name, log.model, datetime.now())
     try:
-        done = [(restore_task if reading.restores else read_task)(log, task, folder, reading) for task in log.tasks]
+        if reading.restores:
+            done = [restore_task(log, task, folder, reading) for task, _ in named.values()]
+        else:
+            done = [read_task(log, task, folder, reading, found) for task, found in named.values()]
     except BaseException:
         folder.discard()
         raise

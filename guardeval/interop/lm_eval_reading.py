@@ -14,7 +14,8 @@ import orjson
 from guardeval.contracts import Finish
 from guardeval.errors import DataError
 from guardeval.interop.lm_eval_export import KEY
-from guardeval.interop.logged import Log, Logged, LoggedTask, clean
+from guardeval.interop.lm_eval_side import ANSWER, BEGUN, CASE, PROMPT, SYSTEM
+from guardeval.interop.logged import Asker, Log, Logged, LoggedTask, clean
 from guardeval.interop.recorded import Asked, asked_of
 
 __all__ = ["read_lm_eval", "results_files"]
@@ -53,7 +54,7 @@ def read_lm_eval(path: Path) -> Log:
             raise DataError(f"{path}: task {name!r} is of kind {kind}, where no answer is written; generate_until is wanted")
     left = [n for n, f in files.items() if f is None]
     remarks = (f"no samples were logged of {', '.join(left)}",) if left else ()
-    tasks = tuple(LoggedTask(n, str(versions.get(n, "")), partial(_samples, f)) for n, f in present.items())
+    tasks = tuple(_task(n, f, str(versions.get(n, "")), configs.get(n) or {}, path) for n, f in present.items())
     about = origin["record"]["record"] if origin else None
     started = _when(results.get("date"))
     return Log(
@@ -70,6 +71,26 @@ def read_lm_eval(path: Path) -> Log:
     )
 
 
+def _task(name: str, samples: Path, version: str, config: Mapping[str, Any], path: Path) -> LoggedTask:
+    """A task that guardeval exported says under ``metadata`` who asked in it."""
+    own = (config.get("metadata") or {}).get(KEY)
+    if own is None:
+        return LoggedTask(name, version, partial(_samples, samples))
+    asker = _asker(own, f"{path}: configs.{name}.metadata.{KEY}")
+    to_block = config["metadata"].get("stop_at_block", own.get("stop_at_block"))
+    return LoggedTask(name, version, partial(_samples, samples, to_block is not False), asker=asker)
+
+
+def _asker(own: Any, place: str) -> Asker:
+    if not isinstance(own, dict):
+        raise DataError(f"{place}: {own!r} is no object")
+    for key, kind in (("task", str), ("solver", str), ("solver_args", dict)):
+        if not isinstance(own.get(key), kind):
+            raise DataError(f"{place}.{key}: {own.get(key)!r}; {'an object' if kind is dict else 'a text'} is wanted")
+    policies = own.get("policies")
+    return Asker(own["task"], own["solver"], own["solver_args"], policies if isinstance(policies, str) else None)
+
+
 def _when(date: Any) -> str:
     known = isinstance(date, (int, float)) and not isinstance(date, bool)
     return (datetime.fromtimestamp(date) if known else datetime.now()).isoformat()
@@ -82,7 +103,7 @@ def _beside(results: Path, task: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _samples(path: Path) -> Iterator[Logged]:
+def _samples(path: Path, to_block: bool = False) -> Iterator[Logged]:
     """One a document: under several filters the same answers are written again."""
     seen: set[Any] = set()
     with path.open("rb") as f:
@@ -93,7 +114,7 @@ def _samples(path: Path) -> Iterator[Logged]:
                 row = _parsed(line)
                 if row["doc_id"] not in seen:
                     seen.add(row["doc_id"])
-                    yield _logged(row)
+                    yield _logged(row, to_block)
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
                 raise DataError(f"{path}:{number}: no row of a samples file of lm-eval ({type(e).__name__}: {e})") from e
 
@@ -106,24 +127,36 @@ def _parsed(line: bytes) -> dict[str, Any]:
         return dict(json.loads(clean(json.dumps(found, ensure_ascii=False))))
 
 
-def _logged(row: Mapping[str, Any]) -> Logged:
+def _logged(row: Mapping[str, Any], to_block: bool) -> Logged:
     line = _line(row)
     if line is not None:
         return Logged(str(row["doc_id"]), (), line=line)
     doc = dict(row["doc"])
+    name, own_texts = _own_case(doc) if CASE in doc else (str(doc.get("id", row["doc_id"])), None)
+    doc = {k: v for k, v in doc.items() if k not in _OWN}
     answers = row["resps"]
     drawn = [len(a) if isinstance(a, list) else 1 for a in answers]
     asked = tuple(_asked(row["arguments"], i, a[0] if isinstance(a, list) else a) for i, a in enumerate(answers))
     texts = [v for v in doc.values() if isinstance(v, str)]
     sent = [turn.content for one in asked for turn in one.turns]
     return Logged(
-        id=str(doc.get("id", row["doc_id"])),
-        texts=tuple(dict.fromkeys(t for t in (*texts, *sent) if t)),
+        id=name,
+        texts=tuple(dict.fromkeys(t for t in (own_texts or (*texts, *sent)) if t)),
         asked=asked,
         doc=doc,
         doc_hash=row.get("doc_hash"),
         extra=max(drawn, default=1) - 1,
+        to_block=to_block,
     )
+
+
+_OWN = (PROMPT, SYSTEM, BEGUN, ANSWER, CASE)  # columns that an exported task adds to its rows
+
+
+def _own_case(doc: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The id and the texts of the sample, as an exported task keeps them with its rows."""
+    _, (name, *texts), _ = json.loads(doc[CASE])
+    return str(name), tuple(t for t in texts if isinstance(t, str))
 
 
 def _asked(arguments: Any, i: int, answer: Any) -> Asked:

@@ -11,7 +11,7 @@ from guardeval.contracts import Token
 from guardeval.data import Judged, Usage
 from guardeval.interop.recorded import Asked
 
-__all__ = ["Log", "Logged", "LoggedTask", "clean"]
+__all__ = ["Asker", "Log", "Logged", "LoggedTask", "clean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,17 @@ class Logged:
     line: Mapping[str, Any] | None = None
     told: Judged | None = None
     extra: int = 0  # further answers to the same question, which are not read
+    to_block: bool = False  # an answer ends at its closing block, whatever the model went on to write
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asked in a task that guardeval exported: whose samples, by which solver, under which policies."""
+
+    task: str
+    solver: str
+    solver_args: Mapping[str, Any]
+    policies: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,7 @@ class LoggedTask:
     version: str
     samples: Callable[[], Iterator[Logged]]
     count: int | None = None
+    asker: Asker | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from guardeval.cli import main
 from guardeval.errors import DataError
 from guardeval.interop.importing import Importing, import_lm_eval
 from guardeval.interop.lm_eval_export import export_lm_eval, sanitized
+from guardeval.interop.lm_eval_tasks import export_tasks
 from guardeval.runs import open_run
 from guardeval.task import TaskIndex
 
@@ -37,9 +38,8 @@ def exported(shipped, tmp_path_factory):
     return results, rows
 
 
-@pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
-    """lm-eval's run of our task file, with a model that says what it is told, saved by lm-eval's own tracker."""
+def ran(folder, include, names, answer, metadata=None):
+    """The scores of lm-eval's run of task files, with a model that says what it is told, saved by lm-eval's own tracker."""
     from lm_eval.api.model import LM
     from lm_eval.evaluator import evaluate
     from lm_eval.loggers import EvaluationTracker
@@ -47,18 +47,16 @@ def theirs(tmp_path_factory):
 
     class Says(LM):
         def generate_until(self, requests, disable_tqdm=False):
-            said = [f"Intent: whatever.\nDecision: {'harmful' if i % 2 else 'unharmful'}" for i in range(len(requests))]
-            return ["I cannot tell.", *said[1:]]
+            return [answer(i, r) for i, r in enumerate(requests)]
 
         def loglikelihood(self, requests, disable_tqdm=False):
             raise NotImplementedError
 
         loglikelihood_rolling = loglikelihood
 
-    manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata={"data": "sample"})
-    folder = tmp_path_factory.mktemp("theirs")
+    manager = TaskManager(include_path=str(include), include_defaults=False, metadata=metadata)
     tracker = EvaluationTracker(output_path=str(folder))
-    done = evaluate(Says(), manager.load(["wildguard", "wildguard_response"]), bootstrap_iters=0, log_samples=True)
+    done = evaluate(Says(), manager.load(names), bootstrap_iters=0, log_samples=True)
     # `simple_evaluate` adds these, and a description of the machine that takes it many seconds to find out
     done |= {"config": {"model": "Says", "model_args": {"model": "org/says"}}, "date": time.time()}
     tracker.general_config_tracker.log_experiment_args("Says", {"model": "org/says"}, None, None, False)
@@ -68,6 +66,33 @@ def theirs(tmp_path_factory):
     for name, rows in samples.items():
         tracker.save_results_samples(task_name=name, samples=rows)
     return folder, scores
+
+
+def intent(i, request):
+    return f"Intent: whatever.\nDecision: {'harmful' if i % 2 else 'unharmful'}" if i else "I cannot tell."
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """Our task files as they are."""
+    return ran(tmp_path_factory.mktemp("theirs"), TASKS, ["wildguard", "wildguard_response"], intent, {"data": "sample"})
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """Tasks that guardeval exported: two of one solver, one more of another, over some of the same rows."""
+    folder = tmp_path_factory.mktemp("asked")
+    export_tasks(["wildguard", "wildguard_response"], "multistep", folder, data="sample")
+    export_tasks("wildguard", "direct", folder, data="sample", policies="medium")
+    names = ["wildguard_multistep", "wildguard_response_multistep", "wildguard_direct"]
+
+    def answer(i, request):
+        if i == 0:
+            return "I cannot tell."
+        said = f"Intent: whatever.\n\nDecision: {'harmful' if i % 2 else 'unharmful'}\nPolicies: none\n"
+        return said + "\nUser: and now?" if i == 3 else said
+
+    return ran(tmp_path_factory.mktemp("asked_out"), folder, names, answer)
 
 
 def test_results_have_lm_evals_keys_and_every_metric_is_a_number(exported, shipped):
@@ -160,6 +185,51 @@ def test_lm_evals_own_run_of_our_task_is_scored_by_us(theirs, tmp_path):
         assert scores[task.name]["acc,last_decision"] == pytest.approx(sum(r["acc"] for r in rows) / len(rows))
     assert done.results["config"]["model"] == "org/says"
     assert done.unmatched == {"wildguard": {}, "wildguard_response": {}}
+
+
+def test_of_several_logged_tasks_the_named_one_is_read(theirs, shipped, tmp_path):
+    results, *_ = export_lm_eval(shipped.path, tmp_path / "ours")
+    for folder in (theirs[0], results.parent):
+        for name in ("wildguard", "wildguard_response"):
+            done, run = imported(folder, tmp_path / "runs", task=name, data="sample")
+            assert [t.name for t in run.tasks] == [name] and list(done.unmatched) == [name]
+            rows = next(folder.rglob(f"samples_{name}_2*")).read_bytes().splitlines()
+            first = json.loads(rows[1])
+            line = [json.loads(x) for x in run.tasks[0].samples.read_bytes().splitlines()][1]
+            assert line["resps"] == first["resps"] and line["doc"]["prompt"] == first["doc"]["prompt"]
+
+
+def test_a_task_that_is_none_of_several_logged_ones_is_refused_with_their_names(theirs, tmp_path):
+    with pytest.raises(DataError, match="none of them is wildguard_refusal: wildguard, wildguard_response"):
+        imported(theirs[0], tmp_path, task="wildguard_refusal", data="sample")
+
+
+@pytest.mark.parametrize("task", [None, "wildguard"])
+def test_exported_tasks_are_known_as_what_they_are_and_read_by_who_asked(asked, tmp_path, task):
+    folder, scores = asked
+    runs = list(import_lm_eval([folder], Importing(task=task, data="sample", output_path=tmp_path)))
+    solvers = {r.results["config"]["solver"]: r for r in runs}
+    assert set(solvers) == {"multistep", "direct"}
+    assert solvers["multistep"].results["config"]["solver_args"]["max_tokens"]
+    assert solvers["direct"].results["config"]["policies"] == "medium"
+    more = [] if task else ["wildguard_response"]
+    assert list(solvers["multistep"].results["results"]) == ["wildguard", *more]
+    for solver, done in solvers.items():
+        assert not any(done.unmatched.values())
+        for name, metrics in done.results["results"].items():
+            theirs = scores[f"{name}_{solver}"]
+            for key in ("f1,strict", "f1,parsed", "accuracy,strict"):
+                assert metrics[key] == pytest.approx(theirs[key]), (solver, name, key)
+            assert metrics["coverage"] == pytest.approx(theirs["coverage,strict"])
+
+
+def test_two_logged_tasks_never_become_one(asked, tmp_path):
+    folder, _ = asked
+    configs = json.loads(next(folder.rglob("results_*.json")).read_bytes())["configs"]
+    same = {**configs, "wildguard_direct": configs["wildguard_multistep"]}
+    path = spoil(folder, tmp_path / "a", {"configs": same})
+    with pytest.raises(DataError, match="wildguard_multistep and wildguard_direct are both task wildguard"):
+        imported(path, tmp_path / "runs", data="sample")
 
 
 def test_the_command_says_where_the_run_lies(theirs, tmp_path, capsys):
