@@ -137,7 +137,7 @@ def exported_tasks(
     paths = tuple(str(Path(p).absolute()) for p in include_path)
     chosen = load_policies(policies)
     given = str(policies) if str(policies) in VERBOSITIES else str(Path(policies).absolute())
-    rows = str(data) if str(data) in ("hub", "sample") else str(Path(data).absolute())
+    rows = _rows(str(data))
     out = []
     for one in TaskIndex(include_path, registry).select(task).tasks:
         exported = Exported(
@@ -152,6 +152,15 @@ def exported_tasks(
         out.append(ExportedTask(f"{one.name}_{_word(named)}", exported, one, form, generation_kwargs(request.sampling), rows))
     _check_names(out)
     return out
+
+
+def _rows(data: str) -> str:
+    """Where lm-eval is to read rows, from whatever folder it runs in: paths in full, one by one."""
+    if data in ("hub", "sample"):
+        return data
+    whole = Path(data).expanduser()
+    paths = [whole] if whole.exists() else [Path(p.strip()).expanduser() for p in data.split(",") if p.strip()]
+    return ",".join(str(p.absolute()) for p in paths)
 
 
 def _solver(name: str, options: Mapping[str, Any], model: str | None, registry: Registry) -> tuple[str, Solver]:

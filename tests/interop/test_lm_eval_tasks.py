@@ -132,6 +132,20 @@ def test_a_subset_is_the_one_that_a_run_draws(polyguard):
     assert found == [s.prompt for s in task.open("sample", limit=10, seed=3)]
 
 
+def test_every_path_of_rows_is_written_in_full(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "with,comma.jsonl").touch()
+    written_as = {
+        "a.jsonl, ~/b.jsonl": f"{tmp_path}/a.jsonl,{tmp_path}/home/b.jsonl",
+        "with,comma.jsonl": f"{tmp_path}/with,comma.jsonl",
+        "sample": "sample",
+    }
+    for given, full in written_as.items():
+        (one,) = exported_tasks("wildguard", "direct", data=given)
+        assert one.data == full
+
+
 def test_policies_that_changed_since_the_export_are_refused(polyguard):
     given = written(polyguard)["metadata"]
     changed = {**given["guardeval"], "policies_sha256": "0" * 64}
