@@ -139,10 +139,13 @@ def exported_tasks(
     given = str(policies) if str(policies) in VERBOSITIES else str(Path(policies).absolute())
     rows = _rows(str(data))
     out = []
-    for one in TaskIndex(include_path, registry).select(task).tasks:
+    index = TaskIndex(include_path, registry)
+    in_reach = set(index.entries())
+    for one in index.select(task).tasks:
+        own = () if one.name in in_reach or one.path not in _files(task) else (str(one.path.absolute()),)
         exported = Exported(
             task=one.name, solver=named, solver_args=configuration(built), policies=given,
-            policies_sha256=policies_digest(chosen), chat=chat, model=model or "model", include_path=paths,
+            policies_sha256=policies_digest(chosen), chat=chat, model=model or "model", include_path=(*paths, *own),
         )  # fmt: skip
         request = _checked(named, built, one, chosen, exported)
         try:
@@ -152,6 +155,12 @@ def exported_tasks(
         out.append(ExportedTask(f"{one.name}_{_word(named)}", exported, one, form, generation_kwargs(request.sampling), rows))
     _check_names(out)
     return out
+
+
+def _files(task: str | Sequence[str]) -> set[Path]:
+    """Tasks that are named by the path of their file: where they are, lm-eval has to be told."""
+    names = [part.strip() for item in ([task] if isinstance(task, str) else task) for part in str(item).split(",")]
+    return {Path(name) for name in names if name.endswith((".yaml", ".yml"))}
 
 
 def _rows(data: str) -> str:

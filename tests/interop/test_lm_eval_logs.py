@@ -223,6 +223,23 @@ def test_exported_tasks_are_known_as_what_they_are_and_read_by_who_asked(asked, 
             assert metrics["coverage"] == pytest.approx(theirs["coverage,strict"])
 
 
+def test_a_task_may_be_named_by_its_file_or_by_its_source(theirs, told, mine, tmp_path):
+    results, *_ = export_lm_eval(told.path, tmp_path / "ours")
+    _, run = imported(results.parent, tmp_path / "runs", task=str(mine / "mine.yaml"))
+    assert [t.name for t in run.tasks] == ["mine"] and len(list(run.tasks[0].lines())) == len(
+        (mine / "rows.jsonl").read_bytes().splitlines()
+    )
+    rows = next(theirs[0].rglob("samples_wildguard_2*")).read_bytes().splitlines()
+    texts = dict.fromkeys(json.loads(row)["doc"]["prompt"] for row in rows)
+    statements = [
+        {"text": t, "target_group": "x", "toxicity_ai": 4.0, "toxicity_human": float(i % 5)} for i, t in enumerate(texts)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(s) + "\n" for s in statements))
+    alone = spoil(theirs[0], tmp_path / "a", {"results": {"wildguard": {}}})
+    _, run = imported(alone, tmp_path / "runs", task="lm_eval/toxigen", data=str(tmp_path / "rows.jsonl"))
+    assert [t.name for t in run.tasks] == ["lm_eval__toxigen"]
+
+
 def test_two_logged_tasks_never_become_one(asked, tmp_path):
     folder, _ = asked
     configs = json.loads(next(folder.rglob("results_*.json")).read_bytes())["configs"]

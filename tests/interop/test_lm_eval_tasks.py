@@ -9,6 +9,7 @@ import yaml
 
 pytest.importorskip("lm_eval")
 
+
 from guardeval.cli import main
 from guardeval.contracts import Case, Completion, Finish, Frame, Prompt, Sampling, Traits, Turn
 from guardeval.data import Target
@@ -130,6 +131,15 @@ def test_a_subset_is_the_one_that_a_run_draws(polyguard):
     task = TaskIndex().load("wildguard")
     found = [d["prompt"] for d in documents(polyguard, limit=10, seed=3)]
     assert found == [s.prompt for s in task.open("sample", limit=10, seed=3)]
+
+
+def test_a_task_named_by_its_file_is_found_from_any_folder(mine, tmp_path, monkeypatch):
+    monkeypatch.chdir(mine.parent)
+    out = tmp_path / "out"
+    assert main(["export", "lm_eval", "--task", f"{mine.name}/mine.yaml,wildguard", "--solver", "direct", "-o", str(out)]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert len(documents(out / "mine_direct.yaml", "hub")) == len((mine / "rows.jsonl").read_bytes().splitlines())
+    assert written(out / "wildguard_direct.yaml")["metadata"]["guardeval"]["include_path"] == []
 
 
 def test_every_path_of_rows_is_written_in_full(tmp_path, monkeypatch):
