@@ -26,7 +26,9 @@ from guardeval.registry import Registry, configuration
 from guardeval.scoring import checked_scorer, score_task
 from guardeval.verdicts import verdict_from
 
-__all__ = ["register_scorer"]
+__all__ = ["HEADLINE", "register_scorer"]
+
+HEADLINE = ("classification", "f1_strict")  # scorer and metric: the one number of an evaluation
 
 _SHOWN = ("strict", "parsed", "none")  # accountings; Inspect has no place for all five
 _REASON = {Outcome.UNPARSEABLE: "invalid_response_format", Outcome.TRUNCATED: "truncated", Outcome.FAILED: "no_response"}
@@ -105,9 +107,11 @@ def _metrics(name: str) -> Callable[..., Metric]:
     Unreduced, as all of ours: with several epochs each draw counts, and intervals are over prompts.
     """
 
+    nothing = {HEADLINE[1]: math.nan} if name == HEADLINE[0] else {}  # Inspect looks for it before there are scores
+
     def make() -> Metric:
         def values(scores: list[SampleScore]) -> Value:
-            return _numbers(scores) if scores else {}
+            return _numbers(scores) or nothing
 
         return values
 

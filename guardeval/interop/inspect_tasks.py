@@ -20,6 +20,7 @@ from guardeval.data import Sample as OurSample
 from guardeval.errors import ConfigError, did_you_mean
 from guardeval.interop.inspect_generate import messages_of
 from guardeval.interop.inspect_records import KEY, plain
+from guardeval.interop.inspect_scorers import HEADLINE
 from guardeval.interop.inspect_solvers import told
 from guardeval.policies import VERBOSITIES, load_policies
 from guardeval.registry import Registry
@@ -31,7 +32,7 @@ from guardeval.task_rows import Rows
 __all__ = ["register_any_task", "register_task"]
 
 Made = Mapping[str, Callable[..., Any]]  # name → what Inspect has registered under it
-_SCORER = "classification"
+_SCORER, _METRIC = HEADLINE
 
 
 def register_task(name: str, solvers: Made, scorers: Made) -> None:
@@ -72,7 +73,7 @@ def register_any_task(solvers: Made, scorers: Made) -> None:
     task(name="task")(any_task)
 
 
-def _task(found: OurTask, rows: Rows, policies: str, solvers: Made, scorers: list[Scorer]) -> Task:
+def _task(found: OurTask, rows: Rows, policies: str, solvers: Made, scorers: Mapping[str, Scorer]) -> Task:
     texts = load_policies(policies)
     source = policies if policies in VERBOSITIES else str(Path(policies).absolute())
     about = {"task": found.name, "target": found.target.value, "policies": source, "policy_names": list(texts.names)}
@@ -84,12 +85,12 @@ def _task(found: OurTask, rows: Rows, policies: str, solvers: Made, scorers: lis
     return Task(
         dataset=MemoryDataset(samples, name=found.name, location=rows.source),
         solver=usual,
-        scorer=scorers,
+        scorer=list(scorers.values()),
         score_on_error=True,  # what was never heard is counted, as unscored, and stays an error that a retry asks again
         version=found.version,
         display_name=f"{found.title} (sample rows)" if rows.kind == "sample" else found.title,
         description=found.description or found.title,
-        headline_metric=HeadlineMetric(scorer=_SCORER, metric="f1_strict"),
+        headline_metric=HeadlineMetric(scorer=_SCORER, metric=_METRIC) if _SCORER in scorers else None,
         tags=["sample rows"] if rows.kind == "sample" else None,
         metadata={KEY: {**about, **_origin(found, rows)}},
     )
@@ -154,8 +155,8 @@ def _names(given: str | Sequence[str] | int | None) -> list[str] | None:
     return [str(g).strip() for g in (given if isinstance(given, (list, tuple)) else str(given).split(","))]
 
 
-def _scorers(given: str | Sequence[str], known: Made) -> list[Scorer]:
+def _scorers(given: str | Sequence[str], known: Made) -> dict[str, Scorer]:
     names = _names(given) or []
     if unknown := next((n for n in names if n not in known), None):
         raise ConfigError(f"unknown scorer {unknown!r}{did_you_mean(unknown, known)}")
-    return [known[n]() for n in names]
+    return {n: known[n]() for n in names}

@@ -257,6 +257,11 @@ def test_the_headline_is_strict_f1(multistep):
     assert multistep.log.results.headline.metric == "f1_strict"
 
 
+def test_the_headline_is_declared_where_its_scorer_is_used(server):
+    log = evaluate(limit=2, task_args={"scorer": "ranking"}, fail_on_error=False)
+    assert log.eval.headline_metric is None and log.results.headline.scorer == "ranking"
+
+
 # ── what a log shows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -426,9 +431,11 @@ def test_the_command_line_finds_task_and_solver_by_name(home, server):
     ]  # fmt: skip
     script = "import sys; from inspect_ai._cli.main import main; sys.argv[0] = 'inspect'; main()"
     done = subprocess.run(
-        [sys.executable, "-c", script, *command], capture_output=True, text=True, check=False, env=os.environ, timeout=120
-    )
+        [sys.executable, "-c", script, *command], capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "INSPECT_LOG_LEVEL": "warning"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "Headline metric" not in done.stdout + done.stderr
     from inspect_ai.log import list_eval_logs, read_eval_log
 
     (info,) = list_eval_logs(str(home / "cli"))
