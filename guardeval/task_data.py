@@ -26,6 +26,8 @@ def open_rows(task: Task, data: str | Path, limit: int | None, seed: int, only: 
     """See :meth:`guardeval.task_file.Task.open`."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ConfigError(f"--limit {limit}: a whole number of samples, at least 1, is wanted; leave --limit out to take all")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError(f"--seed {seed}: a whole number is wanted")
     if only is not None and limit is not None:
         raise ConfigError("--limit and --samples both choose samples; give one of them")
     if only is not None and not only:

@@ -157,9 +157,15 @@ def _options(name: str, options: Mapping[str, Any]) -> tuple[OurSolver, bool | N
     cls = Registry().load("solvers", name)
     given, logprobs = dict(options), None
     if "logprobs" in given and "logprobs" not in inspect.signature(cls).parameters:
-        logprobs = str(given.pop("logprobs")).lower() in {"true", "yes", "1"}
+        said = given.pop("logprobs")
+        logprobs = _FLAGS.get(str(said).lower())
+        if logprobs is None:
+            raise ConfigError(f"-S logprobs={said}: true or false is wanted")
     found: OurSolver = build(cls, given, f"solver {name!r}")
     return found, logprobs
+
+
+_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def _asker(own: OurSolver, name: str, logprobs: bool | None) -> Any:

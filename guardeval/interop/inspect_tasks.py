@@ -156,7 +156,9 @@ def _names(given: str | Sequence[str] | int | None) -> list[str] | None:
 
 
 def _scorers(given: str | Sequence[str], known: Made) -> dict[str, Scorer]:
-    names = _names(given) or []
+    names = [name for name in _names(given) or [] if name]
+    if not names:
+        raise ConfigError(f"-T scorer= names no scorer, and nothing would be scored; known: {', '.join(sorted(known))}")
     if unknown := next((n for n in names if n not in known), None):
         raise ConfigError(f"unknown scorer {unknown!r}{did_you_mean(unknown, known)}")
     return {n: known[n]() for n in names}

@@ -363,11 +363,15 @@ def test_inspect_scores_a_log_again_with_another_scorer_and_with_intervals(multi
     [
         ("wildguard", {"policies": "verbos"}, "did you mean 'verbose'"),
         ("wildguard", {"scorer": "clasification"}, "did you mean 'classification'"),
+        ("wildguard", {"scorer": ""}, "names no scorer"),
+        ("wildguard", {"scorer": None}, "names no scorer"),
+        ("wildguard", {"scorer": []}, "names no scorer"),
+        ("wildguard", {"seed": "x"}, "--seed x: a whole number is wanted"),
         ("wildguard", {"data": "no/such/file.jsonl"}, "no/such/file.jsonl"),
         ("task", {"path": "no_such.yaml"}, "no_such.yaml"),
     ],
 )
-def test_wrong_task_options_are_explained(home, task, args, said):
+def test_wrong_task_options_are_explained(server, task, args, said):
     from inspect_ai._util.error import PrerequisiteError
 
     from guardeval import _inspect_registry  # noqa: F401
@@ -377,14 +381,17 @@ def test_wrong_task_options_are_explained(home, task, args, said):
     assert said in str(problem.value.message)
 
 
-def test_wrong_solver_options_are_explained(home):
+@pytest.mark.parametrize(
+    ("options", "said"), [({"skip": "decison"}, "skip='decison'"), ({"logprobs": "maybe"}, "true or false")]
+)
+def test_wrong_solver_options_are_explained(home, options, said):
     from inspect_ai._util.error import PrerequisiteError
 
     from guardeval._inspect_registry import SOLVERS
 
     with pytest.raises(PrerequisiteError) as problem:
-        SOLVERS["multistep"](skip="decison")
-    assert "skip='decison'" in str(problem.value.message)
+        SOLVERS["multistep"](**options)
+    assert said in str(problem.value.message)
 
 
 def test_a_task_of_ones_own_runs_from_its_file(home, server):
