@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from guardeval.cli import main
 from guardeval.contracts import Case, Completion, Finish, Frame, Prompt, Sampling, Traits, Turn
 from guardeval.data import Target
 from guardeval.errors import ConfigError
+from guardeval.interop.lm_eval_documents import columns_of
 from guardeval.interop.lm_eval_form import fitted, generation_kwargs
 from guardeval.interop.lm_eval_side import METRICS, load, process_results, strict
 from guardeval.interop.lm_eval_tasks import exported_tasks
@@ -140,6 +142,34 @@ def test_a_task_named_by_its_file_is_found_from_any_folder(mine, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert len(documents(out / "mine_direct.yaml", "hub")) == len((mine / "rows.jsonl").read_bytes().splitlines())
     assert written(out / "wildguard_direct.yaml")["metadata"]["guardeval"]["include_path"] == []
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [[1, "a"], ["b"]],
+        [[1], ["a"]],
+        [{"a": 1}, {"a": [1]}],
+        [{"a": {"b": [True, {"c": 1}]}}, None],
+        [2**64, 1],
+        [-(2**70), None],
+        [2**60 + 1, 0.5],
+        [{"a": 2**64}],
+        ["a lone \ud800", "surrogate"],
+    ],
+)
+def test_a_column_that_no_table_takes_is_json_text(cells):
+    from datasets import Dataset
+
+    column = columns_of([{"x": cell} for cell in cells])["x"]
+    assert list(Dataset.from_dict({"x": column})["x"]) == column
+    for text, cell in zip(column, cells, strict=True):
+        assert text == cell or str(cell).replace("\ud800", "?") == text or json.loads(text) == cell
+
+
+@pytest.mark.parametrize("cells", [[1, 2.5], [[1], [2]], [{"a": 1}, {"a": None}], [True, None], [None, None], [["a"], []], []])
+def test_a_column_of_one_kind_stays_as_it_is(cells):
+    assert columns_of([{"x": cell} for cell in cells]).get("x", []) == cells
 
 
 def test_every_path_of_rows_is_written_in_full(tmp_path, monkeypatch):
