@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -138,9 +139,30 @@ def restore_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading
 def _line(logged: Logged, path: Path) -> tuple[Judged, bytes, int]:
     if logged.line is None:
         raise DataError(f"{path}: sample {logged.id!r} was not written by guardeval: name --task to read the log anew")
-    line = orjson.dumps(logged.line, option=orjson.OPT_APPEND_NEWLINE)
-    judged, cluster = judged_from_line(line, lambda: f"{path}: sample {logged.id!r}")
+    return _of_line(logged, logged.line, path)
+
+
+def _of_line(logged: Logged, found: Mapping[str, Any], path: Path) -> tuple[Judged, bytes, int]:
+    place = f"{path}: sample {logged.id!r}"
+    try:
+        line = orjson.dumps(found, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError as e:
+        raise DataError(f"{place}: is not one that a run wrote ({e})") from e
+    judged, cluster = judged_from_line(line, lambda: place)
+    numbers = {"doc_id": judged.sample.index, **asdict(judged.usage)}
+    if wrong := next((k for k, v in numbers.items() if not _is_number(v, k)), None):
+        raise DataError(f"{place}: {wrong} is {numbers[wrong]!r}; a number of a run is wanted")
     return judged, line, cluster
+
+
+def _is_number(value: Any, name: str) -> bool:
+    if value is None:
+        return name not in ("doc_id", "requests", "cached")
+    kinds = (int, float) if name in ("latency", "cost") else (int,)
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+_MOST = 2**31
 
 
 # ---- any other log ----
@@ -168,8 +190,9 @@ def _of_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading, fo
     reading.check_target(found.target, f"task {name}")
     rows = found.open(reading.how.data)
     matcher, placed = Matcher(rows, found.target), _Placed()
+    logged = map(partial(_anew, log.path), task.samples())
     samples = folder.samples(name, found.target, reading.policies.names, redact=False)
-    judged = _written(samples, lambda: asyncio.run(_match_all(task, matcher, placed, samples, reading, found.target)))
+    judged = _written(samples, lambda: asyncio.run(_match_all(logged, matcher, placed, samples, reading, found.target)))
     if not len(judged):
         why = next(iter(placed.unmatched.values()), "it holds none")
         where = f"{rows.source} ({reading.how.data})"
@@ -182,9 +205,9 @@ def _of_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading, fo
 
 
 async def _match_all(
-    task: LoggedTask, matcher: Matcher, placed: _Placed, samples: SampleLog, reading: Reading, target: Target
+    samples_of: Iterable[Logged], matcher: Matcher, placed: _Placed, samples: SampleLog, reading: Reading, target: Target
 ) -> None:
-    for logged in map(_anew, task.samples()):
+    for logged in samples_of:
         if logged.cancelled:
             placed.unmatched[logged.id] = _CALLED_OFF
             continue
@@ -204,19 +227,24 @@ async def _verdict(logged: Logged, case: Case, reading: Reading) -> Verdict:
     return await read_logged(logged, case, reading.solver)
 
 
-def _anew(logged: Logged) -> Logged:
+def _anew(path: Path, logged: Logged) -> Logged:
     """Of a guardeval run's sample, what was asked and answered, out of its line."""
     if logged.line is None:
         return logged
-    judged, cluster = judged_from_line(orjson.dumps(logged.line))
+    judged, _, cluster = _of_line(logged, logged.line, path)
+    try:
+        asked = tuple(Recorded(logged.line, judged, cluster).asked())
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as e:
+        raise DataError(f"{path}: sample {logged.id!r}: what was asked cannot be read ({type(e).__name__}: {e})") from e
+    doc_hash = logged.line.get("doc_hash")
     sample, verdict = judged.sample, judged.verdict
     return Logged(
         id=sample.id,
         texts=tuple(t for t in (sample.prompt, sample.response) if t),
-        asked=tuple(Recorded(logged.line, judged, cluster).asked()),
+        asked=asked,
         usage=judged.usage,
         doc=sample.doc,
-        doc_hash=logged.line.get("doc_hash"),
+        doc_hash=doc_hash if isinstance(doc_hash, str) else None,
         error=verdict.raw if verdict.outcome is Outcome.FAILED else None,
     )
 

@@ -11,6 +11,7 @@ from guardeval.data import Judged, Usage
 from guardeval.errors import DataError, needs_extra
 from guardeval.interop.inspect_records import sample_of, usage_of_record, verdict_of
 from guardeval.interop.inspect_samples import KEY, store_of
+from guardeval.interop.log_shape import ours_of, run_of
 from guardeval.interop.logged import Log, Logged, LoggedTask, clean
 from guardeval.interop.recorded import Asked
 
@@ -38,8 +39,8 @@ def read_inspect(path: Path) -> Log:
         raise DataError(f"{path}: is no Inspect log ({type(e).__name__}: {_first_line(e)})") from e
     spec = header.eval
     own = (spec.metadata or {}).get(KEY)
-    origin = own if isinstance(own, dict) and isinstance(own.get("record"), dict) else None
-    ours = own if origin is None and isinstance(own, dict) and "policy_names" in own else None
+    place = f"{path}: metadata.{KEY}"
+    origin, ours = run_of(own, place), ours_of(own, place)
     name = str((ours or {}).get("task") or spec.task.rpartition("/")[2])  # `guardeval/task` runs a task of any name
     task = LoggedTask(name, str(spec.task_version), lambda: _samples(path, origin is None), spec.dataset.samples)
     about = origin["record"]["record"] if origin else None

@@ -15,8 +15,10 @@ from guardeval.contracts import Finish
 from guardeval.errors import DataError
 from guardeval.interop.lm_eval_export import KEY
 from guardeval.interop.lm_eval_side import ANSWER, BEGUN, CASE, PROMPT, SYSTEM
+from guardeval.interop.log_shape import checked, run_of
 from guardeval.interop.logged import Asker, Log, Logged, LoggedTask, clean
 from guardeval.interop.recorded import Asked, asked_of
+from guardeval.run_shape import checked_name
 
 __all__ = ["read_lm_eval", "results_files"]
 
@@ -37,26 +39,29 @@ def read_lm_eval(path: Path) -> Log:
     """The results file; samples stream from the files beside it. Raises :class:`DataError` where these are missing."""
     try:
         results = json.loads(path.read_bytes())
-        names = list(results["results"])
-        config, versions = results["config"], results.get("versions") or {}
-    except (ValueError, KeyError, TypeError) as e:
+        names, config = list(results["results"]), results["config"]
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise DataError(f"{path}: is no results file of lm-eval ({type(e).__name__}: {e})") from e
-    configs = results.get("configs") or {}
-    own = results.get(KEY)
-    origin = own if isinstance(own, dict) and isinstance(own.get("record"), dict) else None
+    checked(results["results"], dict, f"{path}: results")
+    checked(config, dict, f"{path}: config")
+    versions = checked(results.get("versions") or {}, dict, f"{path}: versions")
+    configs = checked(results.get("configs") or {}, dict, f"{path}: configs")
+    for name, one in configs.items():
+        checked(one, dict, f"{path}: configs.{name}")
+    origin = run_of(results.get(KEY), f"{path}: {KEY}")
     files = {name: _beside(path, name) for name in names if name in configs or not configs}
     present = {name: f for name, f in files.items() if f is not None}
     if not present:
         raise DataError(f"{path}: no samples file of this run is beside it; lm-eval writes them with --log_samples")
     for name in present:
-        kind = (configs.get(name) or {}).get("output_type", "generate_until")
+        kind = configs.get(name, {}).get("output_type", "generate_until")
         if kind != "generate_until":
             raise DataError(f"{path}: task {name!r} is of kind {kind}, where no answer is written; generate_until is wanted")
     left = [n for n, f in files.items() if f is None]
     remarks = (f"no samples were logged of {', '.join(left)}",) if left else ()
-    tasks = tuple(_task(n, f, str(versions.get(n, "")), configs.get(n) or {}, path) for n, f in present.items())
+    tasks = tuple(_task(n, f, str(versions.get(n, "")), configs.get(n, {}), path) for n, f in present.items())
     about = origin["record"]["record"] if origin else None
-    started = _when(results.get("date"))
+    started = _when(results.get("date"), f"{path}: date")
     return Log(
         tool="lm_eval",
         path=path,
@@ -73,34 +78,38 @@ def read_lm_eval(path: Path) -> Log:
 
 def _task(name: str, samples: Path, version: str, config: Mapping[str, Any], path: Path) -> LoggedTask:
     """A task that guardeval exported says under ``metadata`` who asked in it."""
-    own = (config.get("metadata") or {}).get(KEY)
+    metadata = checked(config.get("metadata") or {}, dict, f"{path}: configs.{name}.metadata")
+    own = metadata.get(KEY)
     if own is None:
         return LoggedTask(name, version, partial(_samples, samples))
-    asker = _asker(own, f"{path}: configs.{name}.metadata.{KEY}")
-    to_block = config["metadata"].get("stop_at_block", own.get("stop_at_block"))
+    asker = _asker(checked(own, dict, f"{path}: configs.{name}.metadata.{KEY}"), f"{path}: configs.{name}.metadata.{KEY}")
+    to_block = metadata.get("stop_at_block", own.get("stop_at_block"))
     return LoggedTask(name, version, partial(_samples, samples, to_block is not False), asker=asker)
 
 
-def _asker(own: Any, place: str) -> Asker:
-    if not isinstance(own, dict):
-        raise DataError(f"{place}: {own!r} is no object")
+def _asker(own: Mapping[str, Any], place: str) -> Asker:
     for key, kind in (("task", str), ("solver", str), ("solver_args", dict)):
-        if not isinstance(own.get(key), kind):
-            raise DataError(f"{place}.{key}: {own.get(key)!r}; {'an object' if kind is dict else 'a text'} is wanted")
+        checked(own.get(key), kind, f"{place}.{key}")
     policies = own.get("policies")
     return Asker(own["task"], own["solver"], own["solver_args"], policies if isinstance(policies, str) else None)
 
 
-def _when(date: Any) -> str:
+def _when(date: Any, place: str) -> str:
     known = isinstance(date, (int, float)) and not isinstance(date, bool)
-    return (datetime.fromtimestamp(date) if known else datetime.now()).isoformat()
+    try:
+        return (datetime.fromtimestamp(date) if known else datetime.now()).isoformat()
+    except (ValueError, OverflowError, OSError) as e:
+        raise DataError(f"{place}: {date!r}; seconds since 1970 are wanted") from e
 
 
 def _beside(results: Path, task: str) -> Path | None:
     """lm-eval names both files by one moment."""
     date = results.stem.rpartition("_")[2]
-    path = results.with_name(f"samples_{task}_{date}.jsonl")
-    return path if path.is_file() else None
+    try:
+        path = results.with_name(f"samples_{checked_name(task)}_{date}.jsonl")
+        return path if path.is_file() else None
+    except (ValueError, OSError):  # a name that no file has
+        return None
 
 
 def _samples(path: Path, to_block: bool = False) -> Iterator[Logged]:
@@ -144,10 +153,16 @@ def _logged(row: Mapping[str, Any], to_block: bool) -> Logged:
         texts=tuple(dict.fromkeys(t for t in (own_texts or (*texts, *sent)) if t)),
         asked=asked,
         doc=doc,
-        doc_hash=row.get("doc_hash"),
+        doc_hash=_text_of(row, "doc_hash"),
         extra=max(drawn, default=1) - 1,
         to_block=to_block,
     )
+
+
+def _text_of(row: Mapping[str, Any], key: str) -> str | None:
+    if not isinstance(row.get(key), (str, type(None))):
+        raise TypeError(f"{key} is {type(row[key]).__name__}, not a text")
+    return row.get(key)
 
 
 _OWN = (PROMPT, SYSTEM, BEGUN, ANSWER, CASE)  # columns that an exported task adds to its rows

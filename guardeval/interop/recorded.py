@@ -47,7 +47,9 @@ class Recorded:
             turns, options = asked_of(str(arguments[f"gen_args_{i}"]["arg_0"]))
             thought = thinking[i] if i < len(thinking) else None
             ending = Finish(finish[i]) if i < len(finish) else Finish.STOP
-            out.append(Asked(turns, str(answer[0]), thought, ending, arguments[f"gen_args_{i}"]["arg_1"], options))
+            settings = arguments[f"gen_args_{i}"]["arg_1"]
+            settings = settings if isinstance(settings, Mapping) else {}
+            out.append(Asked(turns, str(answer[0]), thought, ending, settings, options))
         return out
 
 

@@ -215,6 +215,31 @@ def test_without_labels_the_task_must_be_named_and_its_rows_found(foreign, told,
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "changed, said",
+    [
+        ({"data": "x"}, "data: 'x'; an object"),
+        ({"subset": [1]}, "subset: .*; an object"),
+        ({"subset": {"of": "x"}}, "subset.of: 'x'"),
+        ({"policy_names": "ab"}, "policy_names: 'ab'; a list"),
+        ({"licence": {}}, "licence: {}; a text"),
+        ({"task": "../../../x"}, "no part of a file name"),
+        ({"record": {}}, "record.record: None; an object"),
+        ({"record": {"record": {"date": "x", "policies": [], "tasks": {}}}}, "has no 'groups'"),
+        ({"record": {"record": {"date": "x", "policies": 7, "tasks": {}}}}, "policies: 7"),
+    ],
+)
+def test_metadata_that_guardeval_did_not_write_are_refused_with_the_place(foreign, tmp_path, changed, said):
+    log = read_eval_log(foreign.location)
+    own = {"task": "wildguard", "policy_names": ["violence"], "data": {"kind": "sample", "source": "sample"}}
+    log.eval.metadata = {KEY: {**own, **changed}}
+    write_eval_log(log, str(tmp_path / "odd.eval"))
+    with pytest.raises(DataError, match=said):
+        imported([tmp_path / "odd.eval"], tmp_path / "runs", Importing())
+    assert not (tmp_path / "runs").exists() or list((tmp_path / "runs").iterdir()) == []
+    assert not (tmp_path.parent / "x").exists()
+
+
 def test_a_file_that_is_no_log_is_named(told, tmp_path):
     (path,) = export_inspect(told.path, tmp_path / "x.eval")
     whole = path.read_bytes()

@@ -268,6 +268,87 @@ def spoil(folder, out, change: Mapping):
     return out / results.name
 
 
+def at(content, keys, value):
+    """A copy with another value at a place; None takes the place out."""
+    out = json.loads(json.dumps(content))
+    *above, last = keys.split("/")
+    part = out
+    for key in above:
+        part = part[key]
+    if value is None:
+        del part[last]
+    else:
+        part[last] = value
+    return out
+
+
+@pytest.mark.parametrize(
+    "keys, value, said",
+    [
+        ("configs/wildguard", [1], r"configs\.wildguard: \[1\]; an object"),
+        ("configs", "x", "configs: 'x'; an object"),
+        ("configs/wildguard/metadata", "x", r"configs\.wildguard\.metadata: 'x'"),
+        ("configs/wildguard/metadata/guardeval", {"task": 3}, r"configs\.wildguard\.metadata\.guardeval\.task: 3"),
+        ("versions", [1], r"versions: \[1\]; an object"),
+        ("results", ["wildguard"], "results: .*; an object"),
+        ("config", "x", "config: 'x'; an object"),
+        ("date", float("nan"), "date: nan; seconds"),
+        ("date", 1e30, "date: 1e\\+30; seconds"),
+        ("results", {"a/b": {}, "../../x": {}, "n" * 400: {}}, "no samples file"),
+    ],
+)
+def test_a_results_file_of_another_shape_is_refused_with_the_place(theirs, tmp_path, keys, value, said):
+    content = json.loads(next(theirs[0].rglob("results_*.json")).read_bytes())
+    path = spoil(theirs[0], tmp_path / "a", at(content, keys, value))
+    with pytest.raises(DataError, match=f"{path.name}: .*{said}" if "samples" not in said else said):
+        imported(path, tmp_path / "runs", data="sample")
+
+
+def test_a_row_whose_hash_is_no_text_is_named(theirs, tmp_path):
+    path = spoil(theirs[0], tmp_path / "a", {})
+    rows = next(path.parent.glob("samples_wildguard_2*"))
+    first, rest = rows.read_bytes().split(b"\n", 1)
+    rows.write_bytes(json.dumps({**json.loads(first), "doc_hash": [1]}).encode() + b"\n" + rest)
+    with pytest.raises(DataError, match=r"samples_wildguard_.*:1: .*doc_hash is list"):
+        imported(path, tmp_path / "runs", data="sample")
+
+
+@pytest.mark.parametrize(
+    "keys, value, said",
+    [
+        ("record/record", None, "record.record: None; an object"),
+        ("record/record/groups", None, "has no 'groups'"),
+        ("record/record/head", None, "has no 'head'"),
+        ("record/record/head/configs", None, "head: has no 'configs'"),
+        ("record/record/head/versions", {}, "head.versions: has no 'wildguard'"),
+        ("record/record/policies", None, "has no 'policies'"),
+        ("record/record/model", None, "has no 'model'"),
+        ("record/record/tasks/wildguard/title", None, "tasks.wildguard: has no 'title'"),
+        ("record/record/tasks/wildguard/target", "harm", "tasks.wildguard.target: unknown target 'harm'"),
+        ("record/record/tasks/wildguard/data", "x", "tasks.wildguard.data: 'x'"),
+    ],
+)
+def test_a_guardeval_record_that_no_run_wrote_is_refused_with_the_place(exported, tmp_path, keys, value, said):
+    content = json.loads(exported[0].read_bytes())
+    content["guardeval"] = at(content["guardeval"], keys, value)
+    path = spoil(exported[0].parent, tmp_path / "a", content)
+    with pytest.raises(DataError, match=f"{path.name}: guardeval.*{said}"):
+        imported(path, tmp_path / "runs")
+
+
+@pytest.mark.parametrize("task", [None, "wildguard"])
+@pytest.mark.parametrize("usage", [["x", 0, None, None, None, None], [1, -1, None, None, None, None], [2**70, 0, 0, 0, 0, 0]])
+def test_a_line_that_no_run_wrote_is_named(exported, tmp_path, usage, task):
+    path = spoil(exported[0].parent, tmp_path / "a", {})
+    rows = next(path.parent.glob("samples_wildguard_2*"))
+    first, rest = rows.read_bytes().split(b"\n", 1)
+    row = json.loads(first)
+    row["guardeval"] = json.dumps({**json.loads(row["guardeval"]), "usage": usage})
+    rows.write_bytes(json.dumps(row).encode() + b"\n" + rest)
+    with pytest.raises(DataError, match=f"{path.name}: sample '0'"):
+        imported(path, tmp_path / "runs", data="sample", task=task)
+
+
 def test_files_that_are_none_of_lm_evals_are_named(theirs, tmp_path):
     folder, _ = theirs
     configs = json.loads(next(folder.rglob("results_*.json")).read_bytes())["configs"]
