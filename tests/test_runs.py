@@ -193,7 +193,7 @@ def test_an_output_path_that_is_a_file_is_refused(tmp_path):
     ("break_it", "message"),
     [
         (lambda p: (p / "run.yaml").unlink(), r"is no run folder \(run.yaml is not in it\)"),
-        (lambda p: (p / "run.yaml").write_text("a: [1"), r"run.yaml:2:1: not valid YAML"),
+        (lambda p: (p / "run.yaml").write_text("a: [1"), r"run.yaml:1:6: not valid YAML"),
         (lambda p: (p / "run.yaml").write_text("a: 1\nb: 2\na: 3\n"), r"run.yaml:3: the key 'a' stands here twice"),
         (lambda p: (p / "run.yaml").write_text("- 1"), r"run.yaml: holds list; a mapping"),
         (lambda p: (p / "run.yaml").write_text("task: x"), r"has no `record` of what ran"),

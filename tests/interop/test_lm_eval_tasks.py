@@ -174,10 +174,10 @@ def test_a_column_of_one_kind_stays_as_it_is(cells):
 
 def test_every_path_of_rows_is_written_in_full(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "h"))
     (tmp_path / "with,comma.jsonl").touch()
     written_as = {
-        "a.jsonl, ~/b.jsonl": f"{tmp_path}/a.jsonl,{tmp_path}/home/b.jsonl",
+        "a.jsonl, ~/b.jsonl": f"{tmp_path}/a.jsonl,{tmp_path}/h/b.jsonl",
         "with,comma.jsonl": f"{tmp_path}/with,comma.jsonl",
         "sample": "sample",
     }
