@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["OUTCOMES", "Collector", "Judgements", "Packed", "cluster_of"]
+__all__ = ["MOST_POLICIES", "OUTCOMES", "Collector", "Judgements", "Packed", "cluster_of"]
 
 OUTCOMES = (Outcome.PARSED, Outcome.UNPARSEABLE, Outcome.TRUNCATED, Outcome.FAILED)  # a code is an index into it
 _CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+MOST_POLICIES = 63  # bits of a column that are no sign
 _NAN = float("nan")
 _EMPTY = hashlib.blake2b(digest_size=8)
 _MOST_SETS = 4096
@@ -186,8 +187,8 @@ class Collector:
     def __init__(self, target: Target, policy_names: Sequence[str], folder: Path | None = None, most: int = MOST) -> None:
         self.target = target
         self.policy_names = tuple(policy_names)
-        if len(self.policy_names) > 63:
-            raise ValueError(f"{len(self.policy_names)} policies: at most 63 fit one run")
+        if len(self.policy_names) > MOST_POLICIES:
+            raise ValueError(f"{len(self.policy_names)} policies: at most {MOST_POLICIES} fit one run")
         self._bit = {name: 1 << i for i, name in enumerate(self.policy_names)}
         self._known_bits: dict[frozenset[str], int] = {}  # a run has a handful of different sets
         self._folder = folder

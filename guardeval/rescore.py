@@ -25,13 +25,13 @@ def rescore(
     """
     registry = registry or Registry()
     recorded = registry.for_files()
+    trusted = recorded if scorers is None else registry
     run = open_run(folder)
     old = run.results() if append else {}
     metrics: dict[str, Any] = {}
     better: dict[str, dict[str, bool]] = {}
     for task in run.tasks:
         options = task.about.get("scorers") or {}
-        trusted = registry if scorers is not None else recorded
         chosen = {n: trusted.load("scorers", n) for n in (scorers if scorers is not None else options)}
         built = {n: checked_scorer(build(cls, options.get(n) or {}, f"scorer {n!r}", recorded), n) for n, cls in chosen.items()}
         contacts = contacts_of((head_of(run).get("configs") or {}).get(task.name) or {})

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from guardeval.judged import MOST_POLICIES
+
 __all__ = ["check_record", "check_results", "checked_name"]
 
 Check = Callable[[Any, str], None]
-
-_MOST_POLICIES = 63  # bits of a column
 
 
 def check_record(record: Any) -> None:
@@ -176,7 +176,7 @@ _BY_TASK = ("configs", "n-samples")
 _RECORD = _fields({
     "date": _text,
     "status": _text,
-    "policies": _list(_text, _MOST_POLICIES),
+    "policies": _list(_text, MOST_POLICIES),
     "policies_sha256": _text_or_none,
     "tasks": _each(_fields({
         "target": _text, "title": _text, "version": _version, "data": _DATA, "subset": _mapping, "samples": _count,

@@ -42,8 +42,9 @@ def import_inspect(files: Sequence[Path | str], how: Importing, registry: Regist
     """A run a log. Raises :class:`DataError` naming a file that cannot be read, or in which no sample is the task's."""
     from guardeval.interop.inspect_reading import read_inspect
 
+    registry = registry or Registry()
     for file in files:
-        yield _import(read_inspect(Path(file).expanduser()), how, registry or Registry())
+        yield _import(read_inspect(Path(file).expanduser()), how, registry)
 
 
 def import_lm_eval(paths: Sequence[Path | str], how: Importing, registry: Registry | None = None) -> Iterator[ImportedRun]:
@@ -51,9 +52,10 @@ def import_lm_eval(paths: Sequence[Path | str], how: Importing, registry: Regist
     :func:`import_inspect` does."""
     from guardeval.interop.lm_eval_reading import read_lm_eval, results_files
 
+    registry = registry or Registry()
     for file in [f for path in paths for f in results_files(Path(path).expanduser())]:
-        for log in by_asker(narrowed(read_lm_eval(file), how, registry or Registry())):
-            yield _import(log, how, registry or Registry())
+        for log in by_asker(narrowed(read_lm_eval(file), how, registry)):
+            yield _import(log, how, registry)
 
 
 def _import(log: Log, how: Importing, registry: Registry) -> ImportedRun:

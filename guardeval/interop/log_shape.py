@@ -7,6 +7,7 @@ from typing import Any
 
 from guardeval.data import Target
 from guardeval.errors import DataError
+from guardeval.judged import MOST_POLICIES
 from guardeval.run_shape import check_record
 
 __all__ = ["checked", "ours_of", "run_of"]
@@ -15,7 +16,6 @@ _IN_RECORD = ("policies", "tasks", "groups", "solver", "model", "head")
 _IN_HEAD = ("configs", "versions", "n-shot", "n-samples", "config", "status")
 _IN_CONFIG = ("model", "solver", "policies")
 _IN_TASK = ("title", "version", "data")
-_MOST_POLICIES = 63  # bits of a column
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 
 
@@ -52,8 +52,8 @@ def ours_of(own: Any, place: str) -> dict[str, Any] | None:
     if not isinstance(own, dict) or "policy_names" not in own or "record" in own:
         return None
     names = checked(own["policy_names"], list, f"{place}.policy_names")
-    if len(names) > _MOST_POLICIES:
-        raise DataError(f"{place}.policy_names: {len(names)} names; at most {_MOST_POLICIES} are wanted")
+    if len(names) > MOST_POLICIES:
+        raise DataError(f"{place}.policy_names: {len(names)} names; at most {MOST_POLICIES} are wanted")
     for name in names:
         checked(name, str, f"{place}.policy_names")
     for key in ("task", "licence", "notice"):
