@@ -14,7 +14,7 @@ import orjson
 from guardeval.contracts import Finish
 from guardeval.errors import DataError
 from guardeval.interop.lm_eval_export import KEY
-from guardeval.interop.lm_eval_side import ANSWER, BEGUN, CASE, PROMPT, SYSTEM
+from guardeval.interop.lm_eval_side import ANSWER, BEGUN, CASE, PROMPT, SYSTEM, unpacked_case
 from guardeval.interop.log_shape import checked, run_of
 from guardeval.interop.logged import Asker, Log, Logged, LoggedTask, clean
 from guardeval.interop.recorded import Asked, asked_of
@@ -170,8 +170,8 @@ _OWN = (PROMPT, SYSTEM, BEGUN, ANSWER, CASE)  # columns that an exported task ad
 
 def _own_case(doc: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """The id and the texts of the sample, as an exported task keeps them with its rows."""
-    _, (name, *texts), _ = json.loads(doc[CASE])
-    return str(name), tuple(t for t in texts if isinstance(t, str))
+    _, sample, _ = unpacked_case(doc)
+    return str(sample.id), tuple(t for t in (sample.prompt, sample.response) if isinstance(t, str))
 
 
 def _asked(arguments: Any, i: int, answer: Any) -> Asked:

@@ -32,6 +32,7 @@ from guardeval.sealed import sealed
 __all__ = [
     "ACCOUNTINGS", "ANSWER", "BEGUN", "CASE", "METRICS", "PROMPT", "SYSTEM", "Exported", "accuracy", "coverage", "f1",
     "fail_closed", "fail_open", "load", "parsed", "precision", "process_results", "recall", "strict",
+    "unpacked_case",
 ]  # fmt: skip
 
 PROMPT, SYSTEM, BEGUN = "guardeval_prompt", "guardeval_system", "guardeval_begun"
@@ -140,10 +141,15 @@ def _packed_case(packed: str, sample: Sample, target: Target) -> str:
     return json.dumps([target, texts, packed])
 
 
-def _request(document: Mapping[str, Any]) -> tuple[Exported, Solver, Request]:
+def unpacked_case(document: Mapping[str, Any]) -> tuple[str, Sample, str]:
+    """What :func:`_packed_case` kept with a row: target, the sample's own texts, and who asked, packed as well."""
     target, (name, prompt, response, history), packed = json.loads(document[CASE])
+    return target, Sample(name, 0, prompt, response, history=tuple((role, content) for role, content in history)), packed
+
+
+def _request(document: Mapping[str, Any]) -> tuple[Exported, Solver, Request]:
+    target, sample, packed = unpacked_case(document)
     exported, solver, policies = _who(packed)
-    sample = Sample(name, 0, prompt, response, history=tuple((role, content) for role, content in history))
     return exported, solver, only_request(solver, Case(sample, Target(target), policies), exported.traits, exported.model)
 
 
