@@ -249,7 +249,7 @@ class Failing:
 )
 async def test_every_failure_is_one_of_ours(answer, kind, match):
     with ScriptedServer(Failing(answer)) as server, pytest.raises(kind, match=match) as raised:
-        await ask(server, think="low", timeout=0.5)
+        await ask(server, think="low", timeout=answer.patience)
     assert type(raised.value) is kind
     assert "bread" not in str(raised.value)
 

@@ -138,7 +138,7 @@ async def test_without_a_key_nothing_is_asked(monkeypatch):
 )
 async def test_every_failure_is_one_of_ours(answer, kind, match):
     with ScriptedServer(lambda _: answer) as server, pytest.raises(kind, match=match) as raised:
-        await ask(server, timeout=0.5)
+        await ask(server, timeout=answer.patience)
     assert type(raised.value) is kind
     assert len(server.asked) == 1  # retries are the broker's
     assert "very-secret" not in str(raised.value) and "bread" not in str(raised.value)

@@ -181,11 +181,12 @@ async def test_passing_troubles_are_worth_asking_again(status):
 
 @pytest.mark.parametrize("fault", ["reset", "cut", "hang"])
 async def test_a_connection_that_breaks_or_hangs_is_worth_asking_again(fault):
+    answer = Answer({"choices": []}, fault=fault)
     with (
-        ScriptedServer(lambda _: Answer({"choices": []}, fault=fault)) as server,
+        ScriptedServer(lambda _: answer) as server,
         pytest.raises(Transient, match="timeout=" if fault == "hang" else "http://127"),
     ):
-        await ask(server, timeout=0.3)
+        await ask(server, timeout=answer.patience)
 
 
 async def test_broken_json_is_worth_asking_again():

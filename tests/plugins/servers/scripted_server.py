@@ -33,6 +33,11 @@ class Answer:
     fault: str = ""
 
     @property
+    def patience(self) -> float:
+        """Seconds to wait for it: few for one that never comes, and more than a busy machine takes for all others."""
+        return 0.5 if self.fault == "hang" else 30.0
+
+    @property
     def data(self) -> bytes:
         if isinstance(self.body, bytes):
             return self.body
