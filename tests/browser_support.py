@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
-__all__ = ["Watch", "launched"]
+__all__ = ["Watch", "click_until", "launched"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _ARGS = (
@@ -39,6 +40,23 @@ def launched() -> Iterator[Browser]:
         browser = driver.chromium.launch(executable_path=program, args=list(_ARGS))
         yield browser
         browser.close()
+
+
+def click_until(button: Locator, shown: Locator, seconds: float = 60.0) -> None:
+    """Clicks as a person does on a page that draws itself anew while it loads: a click that falls between two drawings is lost, and made again.
+
+    Not for our own pages, which must lose none.
+    """
+    from playwright.sync_api import Error
+
+    end = time.monotonic() + seconds
+    while not shown.is_visible():
+        try:
+            button.click(timeout=3_000)
+            shown.wait_for(timeout=3_000)
+        except Error:
+            if time.monotonic() > end:
+                raise
 
 
 @dataclass

@@ -11,7 +11,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from browser_support import Watch
+from browser_support import Watch, click_until
 
 from guardeval.interop.inspect_export import export_inspect
 
@@ -51,8 +51,7 @@ def opened(page, address, task):
     watch = Watch.of(page)
     page.set_default_timeout(30_000)
     page.goto(address)
-    page.get_by_text(task, exact=True).first.click()
-    page.get_by_text("P_POSITIVE").or_(page.get_by_text("VERDICT")).first.wait_for()
+    click_until(page.get_by_text(task, exact=True).first, page.get_by_text("P_POSITIVE").or_(page.get_by_text("VERDICT")).first)
     return watch
 
 
@@ -65,9 +64,9 @@ def test_the_list_shows_verdict_and_probability_and_a_sample_its_reasoning(chrom
     row.wait_for()
     shown = page.inner_text("body")
     assert str(judged.verdict.score)[:12] in shown and "sample rows" in shown and "strict" in shown
-    row.click()
-    page.get_by_text("Scoring", exact=True).first.click()
-    page.get_by_text(judged.verdict.steps[1].text[:40]).first.wait_for()
+    scoring = page.get_by_text("Scoring", exact=True).first
+    click_until(row, scoring)
+    click_until(scoring, page.get_by_text(judged.verdict.steps[1].text[:40]).first)
     shown = page.inner_text("body")
     assert "p_positive" in shown.lower() and "harmful" in shown
     assert not watch.dialogs and all("127.0.0.1" in u or u.startswith(("data:", "blob:")) for u in watch.requests)
@@ -78,9 +77,9 @@ def test_hostile_text_runs_nothing(chromium_page, viewer):
     watch = opened(page, viewer, "mine")
     row = page.get_by_text("Please explain this text to me").first
     row.wait_for()
-    row.click()
-    page.get_by_text("Scoring", exact=True).first.click()
-    page.get_by_text("Explanation", exact=True).first.wait_for()
+    scoring = page.get_by_text("Scoring", exact=True).first
+    click_until(row, scoring)
+    click_until(scoring, page.get_by_text("Explanation", exact=True).first)
     assert page.evaluate("window.ran") is None
     assert page.locator("img[onerror]").count() == 0
     assert not page.evaluate("[...document.scripts].some(s => s.textContent.includes('window.ran'))")
