@@ -180,12 +180,12 @@ async def test_an_answer_that_comes_too_late_is_never_given_to_the_next_request(
     async def slow_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         slow.append(1)
-        await asyncio.sleep(0.3 if len(slow) == 1 else 0)
+        await asyncio.sleep(3 if len(slow) == 1 else 0)
         writer.write(OK + b"Content-Length: 1\r\n\r\n%d" % len(slow))
 
     slow: list[int] = []
     async with serving(slow_first) as port:
-        client = HttpConnections(f"http://127.0.0.1:{port}", {}, 0.1)
+        client = HttpConnections(f"http://127.0.0.1:{port}", {}, 1.0)
         with pytest.raises(TimeoutError):
             await client.post("/", b"")
         assert (await client.post("/", b"")).body == b"2"

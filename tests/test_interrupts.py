@@ -103,7 +103,15 @@ def interrupted(done: list[int], error: Exception | None = None) -> None:
             raise error
 
 
-def test_what_is_held_back_is_raised_once_all_is_done():
+@pytest.fixture
+def interrupts_are_heard():
+    """Also where the tests were started in the background, which has them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_what_is_held_back_is_raised_once_all_is_done(interrupts_are_heard):
     done: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         interrupted(done)

@@ -313,7 +313,7 @@ def start(words: list[str]) -> subprocess.Popen:
 
 
 def wait_for(server: FaultServer, requests: int) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         if server.stats()["requests"] >= requests:
             return
         time.sleep(0.02)

@@ -46,7 +46,7 @@ async def ask_numbers(broker, model, n, workers):
 
 async def test_a_bad_server_loses_nothing_and_nothing_is_asked_more_often_than_it_failed(tmp_path):
     with FaultServer(number, MIX, latency=0.01) as server:
-        model = OpenAICompatible("scripted", server.url, timeout=1.0)
+        model = OpenAICompatible("scripted", server.url, timeout=3.0)
         async with Broker(tmp_path / "c.sqlite", retries=Retries(base=0.05)) as broker:
             answers = await ask_numbers(broker, model, 1000, workers=64)
             counters = broker.counters

@@ -205,7 +205,7 @@ def test_a_run_hears_every_sample_through_faults(tmp_path):
     faults = Faults(http_500=0.1, throttled=0.1, truncated=0.1, empty=0.05, dropped=0.05, hung=0.03, retry_after=0.02, seed=2)
     with FaultServer("Decision: harmful\nPolicies: violence", faults) as server:
         run = guardeval.run(
-            "wildguard", "direct", {"name": CHAT, "args": {"base_url": server.url, "timeout": 1.0}},
+            "wildguard", "direct", {"name": CHAT, "args": {"base_url": server.url, "timeout": 3.0}},
             data="sample", limit=20, no_cache=True, output_path=str(tmp_path),
         )  # fmt: skip
         stats = server.stats()
