@@ -6,13 +6,11 @@ Exit codes: 0 done, 1 a gate or validation failed, 2 wrong usage or configuratio
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Sequence
 
-from guardeval.cli.streams import encodable, is_closed
-from guardeval.errors import ConfigError, GuardevalError, did_you_mean
+from guardeval.cli.ending import exit_code
+from guardeval.errors import ConfigError, did_you_mean
 
 __all__ = ["COMMANDS", "main"]
 
@@ -49,53 +47,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; raises only where ``--debug`` asks for the traceback."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
-    encodable(sys.stdout)
-    encodable(sys.stderr)
-    try:
-        code = _dispatch([w for w in words if w != "--debug"])
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return code
-    except KeyboardInterrupt:
-        kept = "; answers that were given are in the cache" if words[:1] == ["run"] and "--no_cache" not in words else ""
-        _say(f"guardeval: interrupted{kept}")
-        return 130
-    except SystemExit as e:  # a plugin's: the parser raises ConfigError
-        from guardeval.plugin_exit import exited
-
-        broken = exited(f"guardeval {words[0]}: a plugin", e)
-        if debug:
-            raise broken from e
-        _say(_printable(_paragraph(broken)))
-        return 2
-    except Exception as e:  # the outermost place: whatever it is, a user gets a paragraph and a script the right exit code
-        if isinstance(e, BrokenPipeError) and is_closed(sys.stdout):  # `guardeval list tasks | head`
-            is_closed(sys.stderr)
-            return 0
-        if debug:
-            raise
-        _say(_printable(_paragraph(e)))
-        return 2
-
-
-def _say(text: str) -> None:
-    """To stderr, if anybody is there."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
-    is_closed(sys.stderr)
-
-
-def _paragraph(error: Exception) -> str:
-    """What went wrong, in one paragraph that begins with the command's name."""
-    if isinstance(error, GuardevalError):
-        said = " ".join(str(error).split("\n"))
-        return said if said.startswith("guardeval ") else f"guardeval: {said}"
-    if isinstance(error, OSError):
-        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-        return f"guardeval: {where}{error.strerror or error}"
-    return f"guardeval: unexpected {type(error).__name__}: {error}. The same command with --debug shows where; please report it"
+    return exit_code("guardeval", list(sys.argv[1:] if argv is None else argv), _dispatch)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -136,8 +88,3 @@ def _usage() -> str:
             "guardeval COMMAND --help explains one; --debug, on any, adds the traceback of an error; guardeval --version",
         ]
     )
-
-
-def _printable(text: str) -> str:
-    """Without control characters: messages may quote rows and servers, which must not steer a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)

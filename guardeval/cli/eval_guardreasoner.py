@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from guardeval.cli.ending import exit_code
 from guardeval.cli.parser import ModelAction, ModelOptionAction, Parser, parse
-from guardeval.errors import ConfigError, GuardevalError, did_you_mean
+from guardeval.errors import ConfigError, did_you_mean
 
 __all__ = ["main"]
 
@@ -35,17 +36,12 @@ def configure(parser: Parser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes as ``guardeval``'s: 0 done, 2 wrong use, 3 finished with samples never heard, 130 interrupted."""
-    from guardeval.report.plain import printable
+    return exit_code("eval_guardreasoner", list(sys.argv[1:] if argv is None else argv), _dispatch)
 
-    try:
-        args = parse("eval_guardreasoner", "GuardReasoner's 13 benchmarks", configure, sys.argv[1:] if argv is None else argv)
-        return 0 if args is None else _execute(args)
-    except KeyboardInterrupt:
-        print("eval_guardreasoner: interrupted; answers that were given are in the cache", file=sys.stderr)
-        return 130
-    except GuardevalError as e:
-        print(printable(f"eval_guardreasoner: {e}"), file=sys.stderr)
-        return 2
+
+def _dispatch(words: list[str]) -> int:
+    args = parse("eval_guardreasoner", "GuardReasoner's 13 benchmarks", configure, words)
+    return 0 if args is None else _execute(args)
 
 
 def _execute(args: argparse.Namespace) -> int:

@@ -66,7 +66,7 @@ def shell(desk) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         script = f'guardeval() {{ "{sys.executable}" -m guardeval "$@"; }}\nset -o pipefail\n{line}'
-        known = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR", "PYTHONIOENCODING")}
+        known = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR") and not k.startswith("PYTHON")}
         known |= {"OMP_NUM_THREADS": "1", **environment}
         return subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=known, timeout=120, check=False)
 

@@ -26,10 +26,30 @@ def test_a_reader_that_leaves_early_is_no_error(shell, command, reader):
     assert "Broken pipe" not in done.stderr
 
 
-def test_a_run_whose_progress_nobody_reads_still_writes_its_folder(shell, desk):
-    assert shell(f"{RUN} 2>&1 >/dev/null | head -n 0").returncode == 0
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_run_whose_progress_nobody_reads_still_writes_its_folder(shell, desk, buffered):
+    assert shell(f"{RUN} 2>&1 >/dev/null | head -n 0", PYTHONUNBUFFERED=buffered).returncode == 0
     (folder,) = (desk / "runs").iterdir()
     assert (folder / "run.yaml").is_file()
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize("reader", ["| head -n 0", "2>&1 | head -n 0"])
+def test_all_models_are_run_and_the_exit_code_is_the_runs_own_though_nobody_reads(shell, desk, buffered, reader):
+    answers = iter([{"error": {"message": "no"}}])
+    with FaultServer(lambda _: next(answers, "Decision: harmful\nPolicies: illegal")) as server:
+        unheard = f"--model openai_compatible/guard -M base_url={server.url}"
+        done = shell(f"{RUN} --quiet --limit 4 {unheard} --model embedded {reader}", PYTHONUNBUFFERED=buffered)
+    assert done.returncode == 3
+    assert len(list((desk / "runs").glob("*/results_*.json"))) == 2
+
+
+def test_a_gate_that_fails_says_so_though_nobody_reads(shell, desk):
+    assert shell(f"{RUN} && guardeval check runs/* --baseline runs/* --floor f1=0.999 | head -n 0").returncode == 1
+    assert (
+        shell("guardeval check runs/* --baseline runs/* --floor f1=0.999 2>&1 | head -n 0", PYTHONUNBUFFERED="1").returncode
+        == 1
+    )
 
 
 @pytest.mark.parametrize("command", [RUN, "guardeval list tasks", "guardeval show wildguard", "guardeval run --task wildgüard"])
@@ -52,6 +72,7 @@ def test_nearest_means_readable(shell):
 def test_a_full_disk_is_said_in_one_line(shell):
     done = shell("guardeval list tasks > /dev/full")
     assert (done.returncode, done.stderr) == (2, "guardeval: No space left on device\n")
+    assert shell(f"{RUN} 2>/dev/full").returncode == 0
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
