@@ -20,19 +20,20 @@ def narrowed(log: Log, how: Importing, registry: Registry) -> Log:
 
     Raises :class:`DataError` with all names where none is.
     """
-    if how.task is None or len(log.tasks) == 1:
+    if how.task is None or len(log.tasks) + len(log.left_out) == 1:
         return log
     found = TaskIndex(how.include_path, registry).load(how.task)
     names = {how.task, found.name, how.task.rpartition("/")[2]}
     named = tuple(t for t in log.tasks if t.name in names)
     named = named or tuple(t for t in log.tasks if t.asker is not None and t.asker.task == found.name)
     if not named:
-        logged = ", ".join(t.name for t in log.tasks)
+        logged = ", ".join([t.name for t in log.tasks] + [f"{name} (which {why})" for name, why in log.left_out.items()])
+        count = len(log.tasks) + len(log.left_out)
         raise DataError(
-            f"{log.path}: holds {len(log.tasks)} tasks, and none of them is {found.name}: {logged}; name one of these, or "
-            "log the task that you mean by itself"
+            f"{log.path}: holds {count} tasks, and none that can be read is {found.name}: {logged}; name one of these, or log "
+            "the task that you mean by itself"
         )
-    return replace(log, tasks=named)
+    return replace(log, tasks=named, left_out={})
 
 
 def by_asker(log: Log) -> Iterator[Log]:

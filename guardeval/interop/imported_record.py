@@ -110,7 +110,12 @@ def imported_head(log: Log, tasks: Sequence[ImportedTask], reading: Reading) -> 
             "seed": None,
         },
         "status": log.status,
-        "notices": [_from(log), *log.remarks, *(f"{t.name}: {n}" for t in tasks for n in _notices(t))],
+        "notices": [
+            _from(log),
+            *log.remarks,
+            *(f"left out: {name}, which {why}" for name, why in log.left_out.items()),
+            *(f"{t.name}: {n}" for t in tasks for n in _notices(t)),
+        ],
         "usage": asdict(Counters()),
         "date": datetime.now().timestamp(),
         "start_time": log.started,

@@ -50,15 +50,11 @@ def read_lm_eval(path: Path) -> Log:
         checked(one, dict, f"{path}: configs.{name}")
     origin = run_of(results.get(KEY), f"{path}: {KEY}")
     files = {name: _beside(path, name) for name in names if name in configs or not configs}
-    present = {name: f for name, f in files.items() if f is not None}
+    left_out = {name: why for name, f in files.items() if (why := _unreadable(f, configs.get(name, {}))) is not None}
+    present = {name: f for name, f in files.items() if f is not None and name not in left_out}
     if not present:
-        raise DataError(f"{path}: no samples file of this run is beside it; lm-eval writes them with --log_samples")
-    for name in present:
-        kind = configs.get(name, {}).get("output_type", "generate_until")
-        if kind != "generate_until":
-            raise DataError(f"{path}: task {name!r} is of kind {kind}, where no answer is written; generate_until is wanted")
-    left = [n for n, f in files.items() if f is None]
-    remarks = (f"no samples were logged of {', '.join(left)}",) if left else ()
+        why = "; ".join(f"{name} {reason}" for name, reason in left_out.items()) or "none of its results is among its configs"
+        raise DataError(f"{path}: no task of it can be read: {why}")
     tasks = tuple(_task(n, f, str(versions.get(n, "")), configs.get(n, {}), path) for n, f in present.items())
     about = origin["record"]["record"] if origin else None
     started = _when(results.get("date"), f"{path}: date")
@@ -71,9 +67,17 @@ def read_lm_eval(path: Path) -> Log:
         ended=started,
         tasks=tasks,
         files=(path, *present.values()),
-        remarks=remarks,
+        left_out=left_out,
         origin=origin,
     )
+
+
+def _unreadable(samples: Path | None, config: Mapping[str, Any]) -> str | None:
+    """Why a logged task holds no answers; None where it does."""
+    kind = config.get("output_type", "generate_until")
+    if kind != "generate_until":
+        return f"is of kind {kind}, where no answer is written; generate_until is wanted"
+    return None if samples is not None else "has no samples file of this run beside it; lm-eval writes them with --log_samples"
 
 
 def _task(name: str, samples: Path, version: str, config: Mapping[str, Any], path: Path) -> LoggedTask:

@@ -57,7 +57,10 @@ class LoggedTask:
 
 @dataclass(frozen=True)
 class Log:
-    """A log. ``origin`` is what a guardeval run left in it when it was exported: its name and its ``run.yaml``."""
+    """A log. ``origin`` is what a guardeval run left in it when it was exported: its name and its ``run.yaml``.
+
+    ``left_out``: the tasks of the log that cannot be read, each with the reason.
+    """
 
     tool: str  # inspect or lm_eval
     path: Path
@@ -69,6 +72,7 @@ class Log:
     files: tuple[Path, ...]
     status: str = "complete"
     remarks: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
     origin: Mapping[str, Any] | None = None
     ours: Mapping[str, Any] | None = None  # what our task, run inside the other tool, says of its rows
 

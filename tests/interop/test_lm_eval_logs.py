@@ -200,8 +200,28 @@ def test_of_several_logged_tasks_the_named_one_is_read(theirs, shipped, tmp_path
 
 
 def test_a_task_that_is_none_of_several_logged_ones_is_refused_with_their_names(theirs, tmp_path):
-    with pytest.raises(DataError, match="none of them is wildguard_refusal: wildguard, wildguard_response"):
+    with pytest.raises(DataError, match="none that can be read is wildguard_refusal: wildguard, wildguard_response"):
         imported(theirs[0], tmp_path, task="wildguard_refusal", data="sample")
+
+
+def test_tasks_without_written_answers_are_left_out_and_never_stand_in_for_another(theirs, tmp_path):
+    configs = json.loads(next(theirs[0].rglob("results_*.json")).read_bytes())["configs"]
+    configs["wildguard_response"]["output_type"] = "multiple_choice"
+    path = spoil(theirs[0], tmp_path / "a", {"configs": configs})
+    done, run = imported(path, tmp_path / "runs", data="sample")
+    assert [t.name for t in run.tasks] == ["wildguard"]
+    assert sum("left out: wildguard_response, which is of kind multiple_choice" in n for n in done.results["notices"]) == 1
+    done, _ = imported(path, tmp_path / "named", task="wildguard", data="sample")
+    assert not any("left out" in n for n in done.results["notices"])
+    with pytest.raises(
+        DataError, match=r"none that can be read is wildguard_response: wildguard, wildguard_response \(which is of"
+    ):
+        imported(path, tmp_path / "wrong", task="wildguard_response", data="sample")
+    next(path.parent.glob("samples_wildguard_response_2*")).unlink()
+    del configs["wildguard_response"]["output_type"]
+    path = spoil(path.parent, tmp_path / "b", {"configs": configs})
+    with pytest.raises(DataError, match=r"wildguard_response \(which has no samples file"):
+        imported(path, tmp_path / "wrong", task="wildguard_response", data="sample")
 
 
 @pytest.mark.parametrize("task", [None, "wildguard"])
@@ -294,13 +314,13 @@ def at(content, keys, value):
         ("config", "x", "config: 'x'; an object"),
         ("date", float("nan"), "date: nan; seconds"),
         ("date", 1e30, "date: 1e\\+30; seconds"),
-        ("results", {"a/b": {}, "../../x": {}, "n" * 400: {}}, "no samples file"),
+        ("results", {"a/b": {}, "../../x": {}, "n" * 400: {}}, "none of its results is among its configs"),
     ],
 )
 def test_a_results_file_of_another_shape_is_refused_with_the_place(theirs, tmp_path, keys, value, said):
     content = json.loads(next(theirs[0].rglob("results_*.json")).read_bytes())
     path = spoil(theirs[0], tmp_path / "a", at(content, keys, value))
-    with pytest.raises(DataError, match=f"{path.name}: .*{said}" if "samples" not in said else said):
+    with pytest.raises(DataError, match=f"{path.name}: .*{said}"):
         imported(path, tmp_path / "runs", data="sample")
 
 
