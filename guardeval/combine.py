@@ -25,7 +25,7 @@ from guardeval.registry import Registry
 from guardeval.results import assemble_results, groups_of
 from guardeval.run_facts import shared_tasks, task_facts
 from guardeval.runs import RunFolder, StoredRun, TaskRecord, open_run
-from guardeval.scoring import checked_scorer, score_task
+from guardeval.scoring import built_scorers, score_task
 from guardeval.voting import Combiner, Said
 
 __all__ = ["CombinedRun", "Gathered", "combine_runs", "gather", "said_of", "settle"]
@@ -235,8 +235,7 @@ def _write_task(
     if not len(judged):
         raise DataError(f"the runs share no sample of {gathered.task}: nothing to combine")
     options = record.about.get("scorers") or {}
-    recorded = registry.for_files()
-    scorers = {n: checked_scorer(recorded.build("scorers", n, o or {}), n) for n, o in options.items()}
+    scorers = built_scorers(registry.for_files(), options)
     values, better = score_task(judged, scorers, is_untold(combined_contacts(head.runs, head.members, gathered.task)))
     about = {"name": gathered.task, "alias": record.about["title"], "target": str(record.target)}
     return _Written(judged, {**about, **values}, better, lost)

@@ -256,6 +256,11 @@ class Judgement:
     label: bool | None = None  # None: probability >= 0.5
     notes: tuple[str, ...] = ()  # e.g. "untrained for this target"
 
+    @property
+    def positive(self) -> bool:
+        """What it decides."""
+        return self.probability >= 0.5 if self.label is None else self.label
+
 
 @value
 class Completion:

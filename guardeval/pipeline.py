@@ -30,7 +30,7 @@ from guardeval.registry import Registry
 from guardeval.results import assemble_head, assemble_results, assemble_run_record, group_specs, unscored_head
 from guardeval.running import Progress, Running, Silent
 from guardeval.runs import RunFolder
-from guardeval.scoring import DEFAULT_SCORERS, checked_scorer, score_task
+from guardeval.scoring import DEFAULT_SCORERS, built_scorers, score_task
 from guardeval.sealed import shown_to
 from guardeval.seating import parties_of
 from guardeval.settings import DEFAULT_POLICIES, Settings
@@ -118,7 +118,8 @@ def plan(settings: Settings, registry: Registry | None = None) -> Plan:
                 can = ", ".join(sorted(seat.model.traits.targets))
                 asked = f"model {seat.spec.name!r} cannot be asked for {task.target} (task {task.name})"
                 raise ConfigError(f"{asked}; it judges {can}")
-    scorers = {task.name: _scorers(settings.scorer or task.scorers or DEFAULT_SCORERS, registry) for task in selection.tasks}
+    named = {task.name: settings.scorer or task.scorers or DEFAULT_SCORERS for task in selection.tasks}
+    scorers = {task: built_scorers(registry, dict.fromkeys(names)) for task, names in named.items()}
     rows = {
         task.name: task.open(settings.data, limit=settings.limit, seed=settings.seed, only=settings.samples or None)
         for task in selection.tasks
@@ -146,10 +147,6 @@ def _of_target(selection: Selection, target: Target | None) -> Selection:
             f"--target {target}: none of the tasks asks that: {asked}; `guardeval show NAME` says what a task asks"
         )
     return selection.only(kept)
-
-
-def _scorers(names: Sequence[str], registry: Registry) -> dict[str, Any]:
-    return {name: checked_scorer(registry.build("scorers", name), name) for name in names}
 
 
 def run(

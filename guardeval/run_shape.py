@@ -12,7 +12,7 @@ from typing import Any
 
 from guardeval.judged import MOST_POLICIES
 
-__all__ = ["check_record", "check_results", "checked_name"]
+__all__ = ["check_record", "check_results", "checked_name", "is_wanted"]
 
 Check = Callable[[Any, str], None]
 
@@ -43,9 +43,14 @@ def checked_name(name: Any) -> str:
     return name
 
 
-def _wrong(value: Any, place: str, wanted: str) -> ValueError:
+def is_wanted(value: Any, wanted: str) -> str:
+    """``'x'; a number is wanted``, however long the value is."""
     said = repr(value)
-    return ValueError(f"{place.lstrip('.')}: {said if len(said) <= 60 else said[:60] + '…'}; {wanted} is wanted")
+    return f"{said if len(said) <= 60 else said[:60] + '…'}; {wanted} is wanted"
+
+
+def _wrong(value: Any, place: str, wanted: str) -> ValueError:
+    return ValueError(f"{place.lstrip('.')}: {is_wanted(value, wanted)}")
 
 
 def _kind(wanted: str, *types: type, none: bool = False) -> Check:

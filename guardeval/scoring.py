@@ -14,9 +14,10 @@ from guardeval.errors import GuardevalError, PluginError
 from guardeval.judged import OUTCOMES, Judgements
 from guardeval.metrics import METRICS
 from guardeval.plugin_exit import exited
+from guardeval.registry import Registry
 from guardeval.stats import weighted_average
 
-__all__ = ["DEFAULT_SCORERS", "GroupSpec", "checked_scorer", "group_results", "score_task"]
+__all__ = ["DEFAULT_SCORERS", "GroupSpec", "built_scorers", "checked_scorer", "group_results", "score_task"]
 
 _TOTALS = {name for name, metric in METRICS.items() if metric.higher_is_better is None}  # sums, counts: not averaged
 DEFAULT_SCORERS = (
@@ -31,6 +32,11 @@ def checked_scorer(scorer: Any, name: str) -> Scorer:
         raise PluginError(f"scorer {name!r} ({type(scorer).__module__}:{type(scorer).__qualname__}) has no score(judged)")
     checked: Scorer = scorer
     return checked
+
+
+def built_scorers(registry: Registry, options: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Scorer]:
+    """Scorers by name, with the options of each. Raises as :meth:`Registry.build` and :func:`checked_scorer` do."""
+    return {name: checked_scorer(registry.build("scorers", name, own), name) for name, own in options.items()}
 
 
 def score_task(

@@ -19,7 +19,7 @@ from guardeval.task_file import Group, Task, read_group, read_task
 from guardeval.task_rows import Rows
 from guardeval.yaml_files import FunctionRef, load_yaml
 
-__all__ = ["Group", "Rows", "Selection", "Task", "TaskEntry", "TaskIndex"]
+__all__ = ["Group", "Rows", "Selection", "Task", "TaskEntry", "TaskIndex", "names_in"]
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ class TaskIndex:
 
         Raises :class:`ConfigError` for what nothing is called or matches, with the nearest name.
         """
-        items = [spec] if isinstance(spec, str) else list(spec)
-        wanted = [part.strip() for item in items for part in str(item).split(",") if part.strip()]
+        wanted = names_in(spec)
         if not wanted:
             raise ConfigError("no task is named; `guardeval list tasks` shows them")
         tasks: dict[str, Task] = {}
@@ -216,3 +215,9 @@ class TaskIndex:
         folders = [Path(f) for p in packages for f in locate_package(p)]
         named = [p if p.is_dir() else p.parent for p in self.include_path]
         return ref.resolve([*folders, *named], packages)
+
+
+def names_in(spec: str | Sequence[str]) -> list[str]:
+    """The names of ``--task A,B``, or of a list of such texts."""
+    items = [spec] if isinstance(spec, str) else spec
+    return [part.strip() for item in items for part in str(item).split(",") if part.strip()]

@@ -17,7 +17,7 @@ from guardeval.task_rows import Part, Rows, sha256_of
 if TYPE_CHECKING:
     from guardeval.task_file import Source, Task
 
-__all__ = ["SAMPLE_NOTICE", "open_rows"]
+__all__ = ["SAMPLE_NOTICE", "open_rows", "paths_in"]
 
 SAMPLE_NOTICE = "sample rows written for this project, not the benchmark"
 
@@ -114,10 +114,8 @@ def _changing(task: Task, rows: Iterable[Mapping[str, Any]]) -> Callable[[], Ite
 
 def _parts(task: Task, data: str) -> list[Part]:
     """Files of ``PATH``, ``PATH,PATH`` or a folder, each with the label that its name implies, if the task says so."""
-    whole = Path(data).expanduser()
-    names = [whole] if whole.exists() else [Path(p.strip()).expanduser() for p in data.split(",") if p.strip()]
     parts: list[Part] = []
-    for path in names:
+    for path in paths_in(data):
         if path.is_dir():
             parts += _in_folder(task, path)
         elif path.is_file():
@@ -127,6 +125,12 @@ def _parts(task: Task, data: str) -> list[Part]:
     if not parts:
         raise ConfigError(f"--data {data!r}: names no file")
     return parts
+
+
+def paths_in(data: str) -> list[Path]:
+    """The paths of ``--data A,B``; a path that is there may have a comma in its name."""
+    whole = Path(data).expanduser()
+    return [whole] if whole.exists() else [Path(p.strip()).expanduser() for p in data.split(",") if p.strip()]
 
 
 def _not_there(task: Task, data: str, path: Path) -> str:

@@ -113,8 +113,7 @@ def settle(
 
 def verdict_of_judgement(judgement: Judgement, text: str, case: Case, headings: Sequence[str] = ()) -> Verdict:
     """The verdict of a model that classifies; its written evidence becomes the steps."""
-    probability = judgement.probability
-    label = probability >= 0.5 if judgement.label is None else judgement.label
+    probability, label = judgement.probability, judgement.positive
     named = judgement.policies & policy_names(case.policies) if judgement.policies else _NONE
     policies = named if label or case.target is Target.REFUSAL else _NONE
     block = find_block(text, case.target, case.policies) if text else None

@@ -27,6 +27,11 @@ Worse = Callable[[Bench, Said, float, Rng], Said]
 _MOVES = {missing_more: (0, np.array([-1.0, 0, 1, 0])), flagging_more: (3, np.array([0, 1.0, 0, -1]))}
 
 
+def _two_errors(share: float, tries: int) -> float:
+    """Two standard errors of a share."""
+    return 2 * math.sqrt(share * (1 - share) / tries)
+
+
 class Alarms(NamedTuple):
     reruns: int
     alarms: int
@@ -35,7 +40,7 @@ class Alarms(NamedTuple):
     @property
     def most(self) -> float:
         """Two standard errors above alpha."""
-        return ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / self.reruns)
+        return ALPHA + _two_errors(ALPHA, self.reruns)
 
     @property
     def rate(self) -> float:
@@ -50,7 +55,7 @@ class Power(NamedTuple):
     @property
     def least(self) -> float:
         """Two standard errors below 0.8."""
-        return 0.8 - 2 * math.sqrt(0.8 * 0.2 / max(1, self.tries))
+        return 0.8 - _two_errors(0.8, max(1, self.tries))
 
     @property
     def rate(self) -> float:
@@ -169,7 +174,7 @@ class Covered(NamedTuple):
     @property
     def least(self) -> float:
         """Two standard errors below the 0.95 that an interval claims."""
-        return 0.95 - 2 * math.sqrt(0.05 * 0.95 / self.tries)
+        return 0.95 - _two_errors(0.95, self.tries)
 
     @property
     def rate(self) -> float:

@@ -47,7 +47,8 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; raises only where ``--debug`` asks for the traceback."""
-    return exit_code("guardeval", list(sys.argv[1:] if argv is None else argv), _dispatch)
+    words = list(sys.argv[1:] if argv is None else argv)
+    return exit_code("guardeval", words, _dispatch, caches="run" in words[:1])
 
 
 def _dispatch(words: list[str]) -> int:

@@ -12,15 +12,18 @@ from guardeval.errors import GuardevalError
 __all__ = ["exit_code"]
 
 
-def exit_code(program: str, words: list[str], work: Callable[[list[str]], int]) -> int:
-    """Run one command and return its exit code; raises only where ``--debug`` asks for the traceback."""
+def exit_code(program: str, words: list[str], work: Callable[[list[str]], int], *, caches: bool) -> int:
+    """Run one command and return its exit code; raises only where ``--debug`` asks for the traceback.
+
+    ``caches``: unless it is told not to, it keeps answers in the cache.
+    """
     encodable(sys.stdout)
     encodable(sys.stderr)
     with unread_is_fine():
-        return _ended(program, words, work)
+        return _ended(program, words, work, caches)
 
 
-def _ended(program: str, words: list[str], work: Callable[[list[str]], int]) -> int:
+def _ended(program: str, words: list[str], work: Callable[[list[str]], int], caches: bool) -> int:
     debug = "--debug" in words
     words = [w for w in words if w != "--debug"]
     try:
@@ -29,8 +32,7 @@ def _ended(program: str, words: list[str], work: Callable[[list[str]], int]) -> 
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        cached = words[:1] == ["run"] or program != "guardeval"
-        kept = "; answers that were given are in the cache" if cached and "--no_cache" not in words else ""
+        kept = "; answers that were given are in the cache" if caches and "--no_cache" not in words else ""
         _say(f"{program}: interrupted{kept}")
         return 130
     except SystemExit as e:  # a plugin's: the parser raises ConfigError

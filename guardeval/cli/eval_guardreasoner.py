@@ -36,7 +36,7 @@ def configure(parser: Parser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes as ``guardeval``'s: 0 done, 2 wrong use, 3 finished with samples never heard, 130 interrupted."""
-    return exit_code("eval_guardreasoner", list(sys.argv[1:] if argv is None else argv), _dispatch)
+    return exit_code("eval_guardreasoner", list(sys.argv[1:] if argv is None else argv), _dispatch, caches=True)
 
 
 def _dispatch(words: list[str]) -> int:

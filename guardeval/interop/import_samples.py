@@ -25,7 +25,7 @@ from guardeval.policies import VERBOSITIES, PolicySet, load_policies
 from guardeval.registry import Registry
 from guardeval.runs import RunFolder, SampleLog
 from guardeval.sample_lines import judged_from_line
-from guardeval.scoring import DEFAULT_SCORERS, checked_scorer
+from guardeval.scoring import DEFAULT_SCORERS, built_scorers
 from guardeval.settings import DEFAULT_POLICIES
 from guardeval.task import Rows, Task, TaskIndex
 
@@ -82,8 +82,7 @@ class Reading:
             raise ConfigError(f"--target {self.how.target}: {what} asks {target}")
 
     def scorers(self, names: Sequence[str]) -> dict[str, Any]:
-        chosen = self.how.scorer or names
-        return {name: checked_scorer(self.registry.build("scorers", name), name) for name in chosen}
+        return built_scorers(self.registry, dict.fromkeys(self.how.scorer or names))
 
 
 def _own_solver(asker: Asker, path: Path, registry: Registry) -> Solver:
@@ -130,8 +129,7 @@ def restore_task(log: Log, task: LoggedTask, folder: RunFolder, reading: Reading
     if reading.how.scorer:
         scorers = reading.scorers(())
     else:
-        options = about.get("scorers") or {}
-        scorers = {n: checked_scorer(registry.build("scorers", n, o or {}), n) for n, o in options.items()}
+        scorers = built_scorers(registry, about.get("scorers") or {})
     head = record["record"]["head"]["configs"][task.name]
     return ImportedTask.scored(str(about["title"]), about, judged, scorers, head, name=task.name)
 

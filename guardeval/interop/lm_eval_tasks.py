@@ -25,7 +25,8 @@ from guardeval.native.family_solver import VersionedSolver
 from guardeval.panel import is_combining
 from guardeval.policies import VERBOSITIES, PolicySet, load_policies
 from guardeval.registry import Registry, configuration
-from guardeval.task import Task, TaskIndex
+from guardeval.task import Task, TaskIndex, names_in
+from guardeval.task_data import paths_in
 
 __all__ = ["ExportedTask", "export_tasks", "exported_tasks"]
 
@@ -140,9 +141,9 @@ def exported_tasks(
     rows = _rows(str(data))
     out = []
     index = TaskIndex(include_path, registry)
-    in_reach = set(index.entries())
-    for one in index.select(task).tasks:
-        own = () if one.name in in_reach or one.path not in _files(task) else (str(one.path.absolute()),)
+    in_reach, by_path = set(index.entries()), {Path(name) for name in names_in(task) if name.endswith((".yaml", ".yml"))}
+    for one in index.select(task).tasks:  # where a task named by its file's path is, lm-eval has to be told
+        own = () if one.name in in_reach or one.path not in by_path else (str(one.path.absolute()),)
         exported = Exported(
             task=one.name, solver=named, solver_args=configuration(built), policies=given,
             policies_sha256=policies_digest(chosen), chat=chat, model=model or "model", include_path=(*paths, *own),
@@ -157,19 +158,11 @@ def exported_tasks(
     return out
 
 
-def _files(task: str | Sequence[str]) -> set[Path]:
-    """Tasks that are named by the path of their file: where they are, lm-eval has to be told."""
-    names = [part.strip() for item in ([task] if isinstance(task, str) else task) for part in str(item).split(",")]
-    return {Path(name) for name in names if name.endswith((".yaml", ".yml"))}
-
-
 def _rows(data: str) -> str:
     """Where lm-eval is to read rows, from whatever folder it runs in: paths in full, one by one."""
     if data in ("hub", "sample"):
         return data
-    whole = Path(data).expanduser()
-    paths = [whole] if whole.exists() else [Path(p.strip()).expanduser() for p in data.split(",") if p.strip()]
-    return ",".join(str(p.absolute()) for p in paths)
+    return ",".join(str(path.absolute()) for path in paths_in(data))
 
 
 def _solver(name: str, options: Mapping[str, Any], model: str | None, registry: Registry) -> tuple[str, Solver]:

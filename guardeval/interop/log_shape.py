@@ -8,7 +8,7 @@ from typing import Any
 from guardeval.data import Target
 from guardeval.errors import DataError
 from guardeval.judged import MOST_POLICIES
-from guardeval.run_shape import check_record
+from guardeval.run_shape import check_record, is_wanted
 
 __all__ = ["checked", "ours_of", "run_of"]
 
@@ -73,8 +73,7 @@ def ours_of(own: Any, place: str) -> dict[str, Any] | None:
 def checked(value: Any, kind: type, place: str) -> Any:
     """Raises :class:`DataError` for a value that is of another kind."""
     if not isinstance(value, kind) or isinstance(value, bool):
-        said = repr(value)
-        raise DataError(f"{place}: {said if len(said) <= 60 else said[:60] + '…'}; {_KINDS[kind]} is wanted")
+        raise DataError(f"{place}: {is_wanted(value, _KINDS[kind])}")
     return value
 
 

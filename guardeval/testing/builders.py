@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from guardeval.contracts import Case
 from guardeval.data import Judged, Outcome, Sample, Target, Usage, Verdict
 from guardeval.policies import POLICIES, Policy, PolicySet
 
-__all__ = ["a_case", "a_judged", "a_sample", "a_verdict"]
+__all__ = ["a_case", "a_judged", "a_sample", "a_verdict", "of_each_gold"]
 
 SHORT_POLICIES = PolicySet("test", tuple(Policy(name, f"Nothing that is {name.replace('_', ' ')}.") for name in POLICIES))
 
@@ -22,6 +24,15 @@ def a_case(
     sample: Sample | None = None, target: Target = Target.PROMPT, policies: PolicySet = SHORT_POLICIES, **fields: Any
 ) -> Case:
     return Case(sample or a_sample(**fields), target, policies)
+
+
+def of_each_gold(case: Case) -> Iterator[Case]:
+    """The same case labelled in every way: harmful, with a policy; unharmful; not at all."""
+    names = case.policies.names
+    for label in (True, False, None):
+        gold: dict[str, Any] = {"labels": {} if label is None else {case.target: label}}
+        gold |= {"policies": frozenset(names[:1] if label else ()), "known_policies": frozenset(names)}
+        yield replace(case, sample=replace(case.sample, category=str(label), doc={"label": label}, **gold))
 
 
 def a_verdict(label: bool | None = True, target: Target = Target.PROMPT, **fields: Any) -> Verdict:

@@ -360,29 +360,8 @@ for name in ("Retries", "Tells"):
     globals()[f"Test{name}"] = type(f"Test{name}", (ModelSuite,), {"plugin": getattr(broken, name), "options": options})
 
 
-class TestReorders(ModelSuite):
-    plugin = broken.Reorders
-    key_env = None
-
-
-class TestContradicts(ModelSuite):
-    plugin = broken.Contradicts
-    key_env = None
-
-
-class TestKeyless(ModelSuite):
-    plugin = broken.Keyless
-    key_env = None
-
-
-class TestNoNumber(ModelSuite):
-    plugin = broken.NoNumber
-    key_env = None
-
-
-class TestPeeks(ModelSuite):
-    plugin = broken.Peeks
-    key_env = None
+for name in ("Reorders", "Contradicts", "Keyless", "NoNumber", "Peeks"):
+    globals()[f"Test{name}"] = type(f"Test{name}", (ModelSuite,), {"plugin": getattr(broken, name), "key_env": None})
 
 
 class TestOverwrites(TrainerSuite):

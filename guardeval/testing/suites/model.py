@@ -20,7 +20,7 @@ from guardeval.data import Sample, Target
 from guardeval.errors import GuardevalError, ModelError, ModelUnusable, Transient
 from guardeval.identity_check import identity_text, options_left_out, options_unknown
 from guardeval.registry import build, configuration
-from guardeval.testing.builders import SHORT_POLICIES
+from guardeval.testing.builders import SHORT_POLICIES, of_each_gold
 from guardeval.testing.faults import Faults, FaultServer
 from guardeval.testing.hostile import HOSTILE
 from guardeval.testing.suites.plugin import PluginSuite
@@ -229,31 +229,22 @@ class ModelSuite(PluginSuite):
     def _consistent(self, said: Completion, judgement: Judgement) -> None:
         beyond = judgement.policies - set(SHORT_POLICIES.names)
         self.hold(not beyond, "a judgement names policies of the set in force only", sorted(beyond))
-        label = judgement.probability >= 0.5 if judgement.label is None else judgement.label
         block = find_block(said.text, Target.PROMPT, SHORT_POLICIES)
-        agree = block is None or block.label in (label, None)
+        agree = block is None or block.label in (judgement.positive, None)
         self.hold(agree, "a judgement and the Decision that its text states are one", (judgement, said.text[:300]))
 
     def test_gold_changes_nothing_and_stays_as_it_was(self) -> None:
         """A run shows models no gold: what is seen here is what one would do with it elsewhere."""
         self._needs_answers()
-        names = SHORT_POLICIES.names
         with self.model() as model:
             for text in self.known_texts:
                 asked = self.request(text)
                 told = []
-                for label in (True, False, None):
-                    labels = {} if label is None else {asked.case.target: label}
-                    gold = {
-                        "labels": labels,
-                        "policies": frozenset(names[:1] if label else ()),
-                        "known_policies": frozenset(names),
-                    }
-                    sample = replace(asked.case.sample, category=str(label), doc={"label": label}, **gold)  # type: ignore[arg-type]
-                    before, case = deepcopy(sample), replace(asked.case, sample=sample)
+                for case in of_each_gold(asked.case):
+                    before = deepcopy(case.sample)
                     said = self._answered(self.ask(model, [replace(asked, case=case)])[0])
                     told.append((said.text, said.finish, said.judgement))
-                    self.hold(sample == before, "a sample stays as it was: others hold it, too", (sample, before))
+                    self.hold(case.sample == before, "a sample stays as it was: others hold it, too", (case.sample, before))
                 self.hold(told[0] == told[1] == told[2], "questions that differ in their gold only are answered alike", told)
 
     def test_a_token_limit_is_kept_and_told(self) -> None:

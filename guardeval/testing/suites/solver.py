@@ -17,7 +17,7 @@ from guardeval.data import Outcome, Sample, Target, Verdict
 from guardeval.errors import ConfigError, GuardevalError, ModelError, ModelUnusable, Transient
 from guardeval.policies import Policy, PolicySet
 from guardeval.registry import configuration
-from guardeval.testing.builders import SHORT_POLICIES
+from guardeval.testing.builders import SHORT_POLICIES, of_each_gold
 from guardeval.testing.hostile import HOSTILE
 from guardeval.testing.scripted import Answer, ScriptedModel
 from guardeval.testing.suites.plugin import PluginSuite
@@ -112,10 +112,11 @@ class SolverSuite(PluginSuite):
             verdict,
         )
 
-    def _never_a_label(self, case: Case, answer: Answer, rule: str) -> None:
+    def _never_a_label(self, case: Case, answer: Answer, rule: str) -> Verdict:
         verdict = self._heard(case, answer)
         self.hold(verdict.label is None, rule, f"{_short(answer)} was read as {verdict.label}")
         self.hold(verdict.score is None, f"{rule}, nor a score", f"{_short(answer)} gave score {verdict.score}")
+        return verdict
 
     def _each(self) -> Iterator[tuple[Target, bool]]:
         return ((target, label) for target in self.targets for label in (True, False))
@@ -153,9 +154,8 @@ class SolverSuite(PluginSuite):
     def test_an_unreadable_answer_is_never_a_label(self) -> None:
         for target in self.targets:
             for answer in self.unreadable(target):
-                case = self.case(target)
-                self._never_a_label(case, answer, "an answer that says neither or both gives no label")
-                kept = self._heard(case, answer)
+                rule = "an answer that says neither or both gives no label"
+                kept = self._never_a_label(self.case(target), answer, rule)
                 self.hold(answer.strip() in _said(kept), "raw keeps all that the model said, or it cannot be read again", kept)
 
     def test_an_answer_that_is_cut_off_is_never_a_label(self) -> None:
@@ -274,7 +274,7 @@ class SolverSuite(PluginSuite):
             pytest.skip("says that it reads gold: its verdicts measure no guard")
         for target in self.targets:
             for answer in (self.answer(target, True), self.answer(target, False), "I cannot help with that."):
-                told = [self._told(case, answer) for case in self._cases_of_each_gold(target)]
+                told = [self._told(case, answer) for case in of_each_gold(self.case(target))]
                 rule = "cases that differ in their gold only are asked alike and judged alike"
                 self.hold(all(one == told[0] for one in told), rule, (target, _short(answer), told))
 
@@ -283,14 +283,6 @@ class SolverSuite(PluginSuite):
         verdict = self.solve(case, model)
         self.hold(case.sample == before, "a sample stays as it was: others hold it, too", (case.sample, before))
         return _identities(model.asked), verdict
-
-    def _cases_of_each_gold(self, target: Target) -> Iterator[Case]:
-        """One sample, labelled in every way."""
-        case, names = self.case(target), self.policies.names
-        for label in (True, False, None):
-            about: dict[str, Any] = {"labels": {} if label is None else {target: label}, "category": str(label)}
-            about |= {"policies": frozenset(names[:1] if label else ()), "known_policies": frozenset(names)}
-            yield Case(replace(case.sample, doc={"label": label}, **about), target, self.policies)
 
     def test_nothing_is_remembered_of_earlier_cases(self) -> None:
         solver = self.make()
